@@ -1,0 +1,123 @@
+//! What a peer can make us hold.
+
+use std::time::Duration;
+
+use super::{ConfigError, ensure, ensure_time};
+
+/// Bounds on what a peer can make this side hold, and on how long it can take.
+///
+/// The bounds are per connection where nothing else is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections that a server keeps at the same time; further ones are refused. Default: `None`, no bound.
+    pub connections: Option<usize>,
+    /// Sessions that are open on one connection at the same time; further requests are rejected. Default: 64.
+    pub sessions_per_connection: usize,
+    /// Session requests that were received and neither accepted nor rejected yet; further ones are rejected.
+    /// Default: 256.
+    pub pending_requests: usize,
+    /// Size of a request or response head, counted as RFC 9114, 4.2.2 does, in bytes. Default: 16 KiB.
+    pub field_section_size: u64,
+    /// Streams of whose header (which session they belong to) only a part has arrived; further ones are refused.
+    /// Default: 256.
+    pub pending_headers: usize,
+    /// Time in which a stream header or a request head has to arrive, from its first byte on. Default: 5 s.
+    pub header_timeout: Duration,
+    /// Time in which the peer's SETTINGS have to arrive. Default: 10 s.
+    pub settings_timeout: Duration,
+    /// Streams kept for sessions that are not established yet; further ones are refused. Default: 128.
+    pub early_streams: usize,
+    /// Datagrams kept for sessions that are not established yet; further ones are dropped. Default: 64.
+    pub early_datagrams: usize,
+    /// Streams, and datagrams, kept for one and the same session that is not established yet. Default: 64.
+    pub early_per_session: usize,
+    /// Bytes kept for sessions that are not established yet, in streams and datagrams together. Default: 64 KiB.
+    pub early_bytes: usize,
+    /// Time for which streams and datagrams are kept for a session that is not established yet. Default: 5 s.
+    pub early_age: Duration,
+    /// Received datagrams that wait in one session to be read; beyond it the oldest is dropped. Default: 256.
+    pub datagram_queue: usize,
+    /// Time that the peer has to answer the end of a session before its streams are torn down. Default: 5 s.
+    pub close_timeout: Duration,
+    /// Time for which a server keeps a connection on which no session was ever open. Default: 60 s.
+    pub unused_timeout: Duration,
+    /// Handshakes that a `Server` has in progress at the same time; further clients wait. Default: 1024.
+    pub handshakes: usize,
+    /// Session requests of all connections that wait to be taken from a `Server`; further ones wait in their connections.
+    /// Default: 1024.
+    pub server_requests: usize,
+    /// Time for which a server keeps a connection whose last session has ended, for the next one. Browsers leave without
+    /// a word, so a connection would otherwise stay until its idle timeout. Default: 5 s.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            sessions_per_connection: 64,
+            pending_requests: 256,
+            field_section_size: 16 * 1024,
+            pending_headers: 256,
+            header_timeout: Duration::from_secs(5),
+            settings_timeout: Duration::from_secs(10),
+            early_streams: 128,
+            early_datagrams: 64,
+            early_per_session: 64,
+            early_bytes: 64 * 1024,
+            early_age: Duration::from_secs(5),
+            datagram_queue: 256,
+            close_timeout: Duration::from_secs(5),
+            unused_timeout: Duration::from_secs(60),
+            handshakes: 1024,
+            server_requests: 1024,
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Limits {
+    /// The smallest head that a browser sends fits into this with room to spare.
+    const MIN_FIELD_SECTION: u64 = 1024;
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let not_zero = "must be at least 1";
+        for (key, value) in [
+            ("limits.connections", self.connections.unwrap_or(1)),
+            (
+                "limits.sessions_per_connection",
+                self.sessions_per_connection,
+            ),
+            ("limits.pending_requests", self.pending_requests),
+            ("limits.pending_headers", self.pending_headers),
+            ("limits.datagram_queue", self.datagram_queue),
+        ] {
+            ensure(value > 0, key, value, not_zero)?;
+        }
+        for (key, value) in [
+            ("limits.handshakes", self.handshakes),
+            ("limits.server_requests", self.server_requests),
+        ] {
+            let range = 1..=1 << 20;
+            ensure(
+                range.contains(&value),
+                key,
+                value,
+                "must be between 1 and 1048576",
+            )?;
+        }
+        let section = self.field_section_size;
+        ensure(
+            (Self::MIN_FIELD_SECTION..=1 << 30).contains(&section),
+            "limits.field_section_size",
+            section,
+            "must be between 1024 (1 KiB) and 1073741824 (1 GiB)",
+        )?;
+        ensure_time("limits.header_timeout", self.header_timeout)?;
+        ensure_time("limits.settings_timeout", self.settings_timeout)?;
+        ensure_time("limits.early_age", self.early_age)?;
+        ensure_time("limits.unused_timeout", self.unused_timeout)?;
+        ensure_time("limits.close_timeout", self.close_timeout)
+    }
+}

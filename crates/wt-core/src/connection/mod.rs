@@ -1,0 +1,228 @@
+//! Connections: QUIC connections that carry sessions.
+
+mod allowance;
+mod driver;
+mod inner;
+mod io;
+mod wake;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use http::HeaderMap;
+use rustls::pki_types::CertificateDer;
+use wt_proto::{DialectSet, ErrorCode, head::RequestHead, settings::Settings};
+
+pub(crate) use self::{
+    driver::run,
+    inner::{Inner, Origin},
+};
+use crate::{
+    error::{ConnectError, ConnectionError},
+    session::{Session, SessionRequest},
+    stats::ConnectionStats,
+};
+
+/// What a server knows of a request that waits to be taken.
+pub(crate) type PendingRequest = (wt_proto::SessionId, Box<RequestHead>, wt_proto::Dialect);
+
+/// What all handles of a connection and its open sessions hold; the last one ends the connection.
+#[derive(Debug)]
+pub(crate) struct ConnRef(Arc<Inner>);
+
+impl ConnRef {
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+}
+
+impl Drop for ConnRef {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// A connection between two endpoints, which carries any number of sessions.
+///
+/// A cheap handle: clones speak of the same connection. When all handles of a connection are dropped
+/// and its sessions are over, it is closed as soon as the peer knows how they ended.
+#[derive(Clone, Debug)]
+#[doc(alias = "WebTransportConnection")]
+pub struct Connection(Arc<ConnRef>);
+
+impl Connection {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self(Arc::new(ConnRef(inner)))
+    }
+
+    pub(crate) const fn from_ref(conn: Arc<ConnRef>) -> Self {
+        Self(conn)
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        self.0.inner()
+    }
+
+    /// Waits for the next request for a session. For servers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no request is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError`] when the connection is over.
+    pub async fn accept_session(&self) -> Result<SessionRequest, ConnectionError> {
+        let (id, head, dialect) = self.inner().next_request().await?;
+        Ok(SessionRequest::new(id, head, dialect, self.0.clone()))
+    }
+
+    /// Asks for a session. For clients.
+    ///
+    /// Waits for the server's SETTINGS and for its answer. `path` may carry a query. Subprotocols are
+    /// offered in order of preference.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, the request is given up.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open_session(
+        &self,
+        authority: &str,
+        path: &str,
+        headers: HeaderMap,
+        protocols: &[String],
+    ) -> Result<Session, ConnectError> {
+        let head = inner::request_head(authority, path, headers, protocols)?;
+        let shared = self.inner().open_session(head).await?;
+        Ok(Session::new(shared, self.0.clone()))
+    }
+
+    /// Waits for the peer's SETTINGS.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError`] when the connection ends first.
+    pub async fn ready(&self) -> Result<(), ConnectionError> {
+        self.inner().ready().await
+    }
+
+    /// Returns the peer's SETTINGS once they arrived.
+    #[must_use]
+    pub fn peer_settings(&self) -> Option<Settings> {
+        self.inner()
+            .with_proto(|proto| proto.peer_settings().cloned())
+    }
+
+    /// Returns the dialects that the peer offers; empty until its SETTINGS arrived.
+    #[must_use]
+    pub fn peer_dialects(&self) -> DialectSet {
+        self.inner().with_proto(|proto| proto.peer_dialects())
+    }
+
+    /// Returns how many sessions are open or being opened.
+    #[must_use]
+    pub fn session_count(&self) -> u64 {
+        self.inner().with_proto(|proto| proto.session_count())
+    }
+
+    /// Returns whether another session can be asked for now. For clients.
+    ///
+    /// # Errors
+    ///
+    /// Says why not.
+    pub fn can_open_session(&self) -> Result<(), ConnectError> {
+        if let Some(error) = self.inner().end() {
+            return Err(error.into());
+        }
+        self.inner().with_proto(|proto| proto.can_connect())?;
+        Ok(())
+    }
+
+    /// Returns the UDP address of the peer.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.inner().quic().remote_address()
+    }
+
+    /// Returns the local address that the peer's packets come to, where the system tells.
+    #[must_use]
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.inner().quic().local_ip()
+    }
+
+    /// Returns the certificate chain of the peer, leaf first; empty when it has none.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.inner().peer_certificates()
+    }
+
+    /// Returns figures of the connection.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.inner().quic().stats().into()
+    }
+
+    /// Returns a number that tells connections of one endpoint apart.
+    #[must_use]
+    pub fn stable_id(&self) -> usize {
+        self.inner().quic().stable_id()
+    }
+
+    /// Tells the peer that no new sessions are taken and asks all sessions to finish (GOAWAY).
+    pub fn goaway(&self) {
+        self.inner().goaway();
+    }
+
+    /// Waits until no session is open.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn idle(&self) {
+        self.inner().idle().await;
+    }
+
+    /// Closes all sessions with `code` and `reason`, waits until the peer knows, and closes the
+    /// connection. Waits at most for `limits.close_timeout`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the connection goes on closing.
+    pub async fn close(&self, code: u32, reason: &str) {
+        self.inner().close_sessions(code, reason);
+        self.inner().release();
+        self.closed().await;
+    }
+
+    /// Closes the connection at once with an HTTP/3 error code; sessions see no reason of their own.
+    pub fn abort(&self, code: ErrorCode, reason: &str) {
+        self.inner()
+            .quic()
+            .close(crate::stream::quic_code(code), reason.as_bytes());
+    }
+
+    /// Waits for the end of the connection and says how it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> ConnectionError {
+        self.inner().closed().await
+    }
+
+    /// Returns how the connection ended; `None` while it lives.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<ConnectionError> {
+        self.inner().end()
+    }
+}

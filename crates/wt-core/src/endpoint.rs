@@ -1,0 +1,354 @@
+//! Endpoints: where connections come from.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use wt_proto::{ErrorCode, InitialLimits, Side};
+
+use crate::{
+    config::{ClientConfig, Limits, ServerConfig, SessionConfig, TransportConfig},
+    connection::{self, Connection, Inner, Origin},
+    error::{BindError, ConnectError, ConnectionError},
+    quic,
+    refusal::{RefusalCause, Refusals},
+    stream::quic_code,
+    tls::TlsError,
+};
+
+/// A UDP socket with everything that makes it an end of connections.
+///
+/// A cheap handle: clones speak of the same endpoint. A server accepts connections with
+/// [`Self::accept`], a client makes them with [`Self::connect`].
+#[derive(Clone, Debug)]
+pub struct Endpoint(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    quic: quinn::Endpoint,
+    origin: Origin,
+    /// Held by each connection that is alive, and by those who want to become one.
+    alive: Arc<()>,
+    client: Option<quinn::ClientConfig>,
+}
+
+fn origin(
+    side: Side,
+    transport: &TransportConfig,
+    session: &SessionConfig,
+    limits: &Limits,
+) -> Origin {
+    let mut proto = wt_proto::connection::Config::new(side);
+    proto.max_sessions = limits.sessions_per_connection as u64;
+    proto.max_field_section = limits.field_section_size;
+    proto.head_timeout = limits.header_timeout;
+    proto.settings_timeout = limits.settings_timeout;
+    proto.initial = if session.flow_control {
+        InitialLimits {
+            max_data: session.max_data,
+            max_streams_bidi: session.max_streams_bidi,
+            max_streams_uni: session.max_streams_uni,
+        }
+    } else {
+        InitialLimits::default()
+    };
+    Origin {
+        limits: Arc::new(limits.clone()),
+        transport: Arc::new(transport.clone()),
+        auto_scale: session.auto_scale,
+        refusals: Arc::default(),
+        proto,
+    }
+}
+
+impl Endpoint {
+    /// Binds the endpoint of a server.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    pub fn server(config: &ServerConfig) -> Result<Self, BindError> {
+        config.validate()?;
+        let server = quic::server_config(config)?;
+        let quic = bind(config.bind, &config.transport, Some(server))?;
+        let mut origin = origin(
+            Side::Server,
+            &config.transport,
+            &config.session,
+            &config.limits,
+        );
+        origin.proto.dialects = config.dialects;
+        Ok(Self(Arc::new(Shared {
+            quic,
+            origin,
+            alive: Arc::default(),
+            client: None,
+        })))
+    }
+
+    /// Binds the endpoint of a client.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    pub fn client(config: &ClientConfig) -> Result<Self, BindError> {
+        config.validate()?;
+        let client = quic::client_config(config)?;
+        let quic = bind(config.bind, &config.transport, None)?;
+        let mut origin = origin(
+            Side::Client,
+            &config.transport,
+            &config.session,
+            &config.limits,
+        );
+        origin.proto.dialects = config.dialects;
+        Ok(Self(Arc::new(Shared {
+            quic,
+            origin,
+            alive: Arc::default(),
+            client: Some(client),
+        })))
+    }
+
+    /// Returns the address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.quic.local_addr()
+    }
+
+    /// Returns how many connections are alive, those that are closing among them.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.0.quic.open_connections()
+    }
+
+    /// Returns how many clients and requests were turned away so far, by cause. For servers.
+    ///
+    /// Each is logged as well, with its cause in words, by `tracing` at level INFO.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.0.origin.refusals.snapshot()
+    }
+
+    /// Waits for the next client; `None` when the endpoint was closed. For servers.
+    ///
+    /// A client beyond `limits.connections` is refused without disturbing the others.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no client is lost.
+    pub async fn accept(&self) -> Option<Incoming> {
+        loop {
+            let incoming = self.0.quic.accept().await?;
+            let origin = self.0.origin.clone();
+            // The endpoint holds one.
+            let alive = Arc::strong_count(&self.0.alive) - 1;
+            if origin.limits.connections.is_some_and(|max| alive >= max) {
+                let peer = incoming.remote_address();
+                let cause = RefusalCause::TooManyConnections;
+                origin
+                    .refusals
+                    .note(cause, peer, &format_args!("{alive} of them"));
+                incoming.refuse();
+                continue;
+            }
+            return Some(Incoming {
+                incoming,
+                origin,
+                alive: self.0.alive.clone(),
+            });
+        }
+    }
+
+    /// Connects to a server. For clients.
+    ///
+    /// `server_name` is the name that the server's certificate must carry. The connection may be
+    /// used as soon as the handshake is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, the attempt is given up.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        server_name: &str,
+    ) -> Result<Connection, ConnectError> {
+        let refuse = |reason: String| ConnectError::Address { address, reason };
+        let Some(config) = self.0.client.clone() else {
+            return Err(refuse("this endpoint was made for a server".to_owned()));
+        };
+        let target = self.map_address(address);
+        let connecting = self.0.quic.connect_with(config, target, server_name);
+        let connecting = connecting.map_err(|error| refuse(error.to_string()))?;
+        let quic = connecting.await.map_err(ConnectionError::from)?;
+        let inner = Inner::new(quic, self.0.origin.clone());
+        tokio::spawn(connection::run(inner.clone(), self.0.alive.clone()));
+        Ok(Connection::new(inner))
+    }
+
+    /// Writes an IPv4 address in the form that a dual-stack socket takes.
+    fn map_address(&self, address: SocketAddr) -> SocketAddr {
+        match (address, self.0.quic.local_addr()) {
+            (SocketAddr::V4(v4), Ok(SocketAddr::V6(_))) => {
+                (v4.ip().to_ipv6_mapped(), v4.port()).into()
+            }
+            _ => address,
+        }
+    }
+
+    /// Replaces certificate, key and client authentication for connections from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] when they cannot be used; the old ones stay then.
+    pub fn set_server_config(&self, config: &ServerConfig) -> Result<(), TlsError> {
+        self.0
+            .quic
+            .set_server_config(Some(quic::server_config(config)?));
+        Ok(())
+    }
+
+    /// Moves the endpoint to another socket; connections of a client move along.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
+        self.0.quic.rebind(socket)
+    }
+
+    /// Stops accepting connections: new clients get no answer, those that are here stay.
+    pub fn stop_accepting(&self) {
+        self.0.quic.set_server_config(None);
+    }
+
+    /// Closes all connections at once with an HTTP/3 error code; [`Self::accept`] returns `None`.
+    pub fn close(&self, code: ErrorCode, reason: &str) {
+        self.0.quic.close(quic_code(code), reason.as_bytes());
+    }
+
+    /// Waits until no connection is left and all last words are sent, at most for `limit`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait_idle(&self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.0.quic.wait_idle()).await;
+    }
+}
+
+fn bind(
+    address: SocketAddr,
+    transport: &TransportConfig,
+    server: Option<quinn::ServerConfig>,
+) -> Result<quinn::Endpoint, BindError> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(BindError::NoRuntime);
+    }
+    let failed = |source| BindError::Socket { address, source };
+    let socket = quic::bind_socket(address, transport).map_err(failed)?;
+    let config = quic::endpoint_config(transport);
+    quinn::Endpoint::new(config, server, socket, quic::runtime(transport)).map_err(failed)
+}
+
+/// A client that wants to connect.
+#[derive(Debug)]
+pub struct Incoming {
+    incoming: quinn::Incoming,
+    origin: Origin,
+    alive: Arc<()>,
+}
+
+impl Incoming {
+    /// Returns the UDP address of the client; it may be forged unless it was validated.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
+    /// Returns whether the client has shown that it receives what is sent to its address.
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Asks the client to come back with a token, which validates its address (RFC 9000, 8.1.2).
+    ///
+    /// Gives the client back when it has come with one already.
+    ///
+    /// # Errors
+    ///
+    /// The client itself, to be accepted or refused.
+    pub fn retry(self) -> Result<(), Box<Self>> {
+        let Self {
+            incoming,
+            origin,
+            alive,
+        } = self;
+        incoming.retry().map_err(|error| {
+            Box::new(Self {
+                incoming: error.into_incoming(),
+                origin,
+                alive,
+            })
+        })
+    }
+
+    /// Refuses the client.
+    pub fn refuse(self) {
+        self.incoming.refuse();
+    }
+
+    /// Takes the client and completes the handshake.
+    ///
+    /// SETTINGS leave with the first flight of the server.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, the connection is given up.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError`] when the handshake fails.
+    pub async fn accept(self) -> Result<Connection, ConnectionError> {
+        let peer = self.incoming.remote_address();
+        let refusals = self.origin.refusals.clone();
+        let result = self.handshake().await;
+        // Who broke the protocol in the middle of the handshake was counted for that.
+        if let Err(error) = &result
+            && !matches!(error, ConnectionError::Violation(_))
+        {
+            refusals.note(error.into(), peer, error);
+        }
+        result
+    }
+
+    async fn handshake(self) -> Result<Connection, ConnectionError> {
+        let connecting = self.incoming.accept()?;
+        let (quic, complete) = match connecting.into_0rtt() {
+            Ok((quic, accepted)) => (quic, Some(accepted)),
+            Err(connecting) => (connecting.await?, None),
+        };
+        let inner = Inner::new(quic, self.origin);
+        let connection = Connection::new(inner.clone());
+        tokio::spawn(connection::run(inner.clone(), self.alive));
+        if let Some(complete) = complete {
+            complete.await;
+        }
+        // QUIC knows of a failed handshake before the driver does.
+        match inner.quic().close_reason() {
+            Some(error) => Err(inner.end().unwrap_or_else(|| error.into())),
+            None => Ok(connection),
+        }
+    }
+}

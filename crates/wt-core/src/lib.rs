@@ -1,0 +1,47 @@
+//! WebTransport connections, sessions and streams on quinn and tokio.
+//!
+//! This crate joins the protocol of [`wt_proto`] to a QUIC stack. It gives nearly direct access to
+//! QUIC: after its header a WebTransport stream is a QUIC stream, and one task per connection does
+//! everything else. Applications usually come here through `wt-client` and `wt-server`, or through
+//! the facade `wt`.
+//!
+//! | Type | Is |
+//! |---|---|
+//! | [`Endpoint`] | a UDP socket; accepts and makes connections |
+//! | [`Connection`] | a QUIC connection that carries sessions |
+//! | [`Session`] | what an application works with: streams, datagrams, and an end with a reason |
+//! | [`SessionRequest`] | a session before the server has answered |
+//! | [`BiStream`], [`SendStream`], [`RecvStream`] | streams; they implement tokio's IO traits |
+//!
+//! Handles are cheap clones. The last one closes what it stands for.
+
+pub mod config;
+mod connection;
+mod endpoint;
+mod error;
+mod lock;
+mod quic;
+mod refusal;
+mod runtime;
+mod session;
+mod stats;
+mod stream;
+pub mod tls;
+
+pub use connection::Connection;
+pub use endpoint::{Endpoint, Incoming};
+pub use error::{BindError, ConnectError, ConnectionError, SessionError};
+/// Status codes and header fields, as the methods here take and give them.
+pub use http;
+pub use refusal::{RefusalCause, Refusals};
+pub use session::{
+    Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
+};
+pub use stats::{ConnectionStats, SessionStats};
+pub use stream::{
+    BiStream, ReadError, ReadExactError, ReadToEndError, RecvStream, SendStream, StopError,
+    StreamInfo, WriteError,
+};
+pub use wt_proto::{
+    Dialect, DialectSet, ErrorCode, Initiator, ProtocolViolation, SessionId, StreamId,
+};

@@ -1,0 +1,177 @@
+//! Why clients and requests were turned away, in words and in numbers.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use wt_proto::{ProtocolViolation, connection::Refusal};
+
+use crate::error::ConnectionError;
+
+macro_rules! causes {
+    ($($(#[$doc:meta])+ $name:ident = $words:literal,)+) => {
+        /// Why a server turned away a client or a request. `Display` says it in words.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum RefusalCause {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl RefusalCause {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            const fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => $words,)+
+                }
+            }
+        }
+    };
+}
+
+causes! {
+    /// `limits.connections` were open.
+    TooManyConnections = "as many connections as allowed are open",
+    /// The client offered none of the server's application protocols (`h3`).
+    NoCommonAlpn = "no common application protocol (ALPN)",
+    /// QUIC or TLS came to no agreement: the client refused the certificate, went away, or showed
+    /// no certificate of its own where one is required.
+    Handshake = "the handshake failed",
+    /// The client's SETTINGS did not arrive in time, or something else came first.
+    NoSettings = "the client sent no SETTINGS",
+    /// The client's SETTINGS lack what its version of WebTransport requires.
+    RequirementsNotMet = "the client's SETTINGS lack what its version of WebTransport requires",
+    /// The client broke the protocol; the request or the connection was ended for it.
+    Malformed = "the client broke the protocol",
+    /// The request's header fields were larger than `limits.field_section_size`.
+    TooLarge = "the request's header fields are larger than allowed",
+    /// The request was not for a WebTransport session.
+    NotWebTransport = "not a request for a WebTransport session",
+    /// `limits.sessions_per_connection` were open on the connection.
+    TooManySessions = "the connection carries as many sessions as it may",
+    /// `limits.pending_requests` waited to be answered on the connection.
+    TooManyRequests = "too many requests wait to be answered",
+    /// GOAWAY was sent before the request came.
+    GoingAway = "the connection takes no new sessions (GOAWAY sent)",
+    /// The application refused the session with a status of its choice: an unknown path, a wrong
+    /// origin.
+    Application = "the application refused the session",
+    /// The application's answer could not be sent, for its status or a header field; the client got
+    /// 500.
+    BadAnswer = "the application's answer cannot be sent",
+    /// The application dropped the request; the client got 503.
+    Unanswered = "the application did not answer",
+}
+
+impl fmt::Display for RefusalCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.words())
+    }
+}
+
+impl From<&ConnectionError> for RefusalCause {
+    fn from(error: &ConnectionError) -> Self {
+        const NO_ALPN: u8 = ConnectionError::NO_APPLICATION_PROTOCOL;
+        match error {
+            ConnectionError::Tls { alert: NO_ALPN, .. } => Self::NoCommonAlpn,
+            ConnectionError::Violation(violation) => (*violation).into(),
+            _ => Self::Handshake,
+        }
+    }
+}
+
+impl From<ProtocolViolation> for RefusalCause {
+    fn from(violation: ProtocolViolation) -> Self {
+        match violation {
+            ProtocolViolation::MissingSettings => Self::NoSettings,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl From<Refusal> for RefusalCause {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotWebTransport(_) => Self::NotWebTransport,
+            Refusal::TooManySessions => Self::TooManySessions,
+            Refusal::GoingAway => Self::GoingAway,
+            Refusal::RequirementsNotMet => Self::RequirementsNotMet,
+            Refusal::TooLarge => Self::TooLarge,
+            Refusal::Violation(violation) => violation.into(),
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// How often each cause occurred at an endpoint, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refusals([u64; RefusalCause::ALL.len()]);
+
+impl Refusals {
+    /// Returns how often something was refused for `cause`.
+    #[must_use]
+    pub const fn get(&self, cause: RefusalCause) -> u64 {
+        self.0[cause as usize]
+    }
+
+    /// Returns how often something was refused.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Returns the causes that occurred, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (RefusalCause, u64)> {
+        let all = RefusalCause::ALL.iter();
+        all.map(|cause| (*cause, self.get(*cause)))
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+/// The counters behind [`Refusals`]; one set for each endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Counters([AtomicU64; RefusalCause::ALL.len()]);
+
+impl Counters {
+    /// Counts a refusal and logs it; `detail` says what the cause leaves open.
+    pub(crate) fn note(&self, cause: RefusalCause, peer: SocketAddr, detail: &dyn fmt::Display) {
+        self.0[cause as usize].fetch_add(1, Relaxed);
+        if cause == RefusalCause::Application {
+            // The application knows why, and says so where it wants.
+            tracing::debug!(%peer, %cause, %detail, "refused");
+        } else {
+            tracing::info!(%peer, %cause, %detail, "refused");
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Refusals {
+        Refusals(std::array::from_fn(|index| self.0[index].load(Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_counted_by_itself() {
+        let counters = Counters::default();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        for (index, cause) in RefusalCause::ALL.iter().enumerate() {
+            for _ in 0..=index {
+                counters.note(*cause, peer, &"for a test");
+            }
+        }
+        let seen = counters.snapshot();
+        for (index, cause) in RefusalCause::ALL.iter().enumerate() {
+            assert_eq!(seen.get(*cause), index as u64 + 1, "{cause}");
+        }
+        assert_eq!(
+            seen.iter().map(|(_, count)| count).sum::<u64>(),
+            seen.total()
+        );
+    }
+}

@@ -1,0 +1,558 @@
+//! Sessions: what applications work with.
+
+mod request;
+mod shared;
+
+use std::{
+    future::{Future, poll_fn},
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, StatusCode};
+use rustls::pki_types::CertificateDer;
+use wt_proto::{Dialect, Dir, SessionId, StreamId, stream_header};
+
+pub use self::request::{Accept, AnswerError, SessionRequest};
+pub(crate) use self::shared::{Heads, Shared};
+use crate::{
+    connection::{ConnRef, Connection},
+    error::SessionError,
+    stats::{SessionStats, count},
+    stream::{self, BiStream, RecvStream, SendStream, Slot},
+};
+
+/// What all handles of a session and of its streams hold; the last one closes the session.
+#[derive(Debug)]
+pub(crate) struct SessionRef(Arc<Shared>);
+
+impl SessionRef {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for SessionRef {
+    fn drop(&mut self) {
+        if self.0.end().is_none() {
+            self.0.conn().close_session(self.0.id, 0, "");
+        }
+    }
+}
+
+/// A WebTransport session.
+///
+/// A cheap handle: clones speak of the same session. It is closed with code 0 when all its handles
+/// and streams are dropped.
+///
+/// Streams and datagrams of one session do not wait for those of another, also when they share a
+/// connection.
+#[derive(Clone, Debug)]
+#[doc(alias = "WebTransportSession")]
+pub struct Session(Arc<SessionRef>);
+
+/// A stream that the peer opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum IncomingStream {
+    /// A bidirectional stream.
+    Bi(BiStream),
+    /// A unidirectional stream.
+    Uni(RecvStream),
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, conn: Arc<ConnRef>) -> Self {
+        shared.hold(conn);
+        Self(Arc::new(SessionRef(shared)))
+    }
+
+    fn shared(&self) -> &Shared {
+        self.0.shared()
+    }
+
+    // ---- what it is
+
+    /// Returns the id of the session: that of its CONNECT stream.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.shared().id
+    }
+
+    /// Returns the connection that carries the session.
+    ///
+    /// A session that is over does not keep its connection alive: for another session on the same
+    /// one, take the connection before.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        match self.shared().held() {
+            Some(conn) => Connection::from_ref(conn),
+            None => Connection::new(self.shared().conn().clone()),
+        }
+    }
+
+    /// Returns the version of WebTransport that the session speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.shared().heads.dialect
+    }
+
+    /// Returns the path of the request, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        request::split_path(&self.shared().heads.request).0
+    }
+
+    /// Returns the query of the request, without the question mark.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        request::split_path(&self.shared().heads.request).1
+    }
+
+    /// Returns the authority of the request: host and port as the client named them.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.shared()
+            .heads
+            .request
+            .authority
+            .as_deref()
+            .unwrap_or_default()
+    }
+
+    /// Returns the header fields of the request.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.shared().heads.request.headers
+    }
+
+    /// Returns the status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.shared().heads.status
+    }
+
+    /// Returns the header fields of the response.
+    #[must_use]
+    pub fn response_headers(&self) -> &HeaderMap {
+        &self.shared().heads.response
+    }
+
+    /// Returns the subprotocol that client and server settled on.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.shared().heads.protocol.as_deref()
+    }
+
+    /// Returns the UDP address of the peer.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        self.shared().conn().quic().remote_address()
+    }
+
+    /// Returns the local address that the peer's packets come to, where the system tells.
+    #[must_use]
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        self.shared().conn().quic().local_ip()
+    }
+
+    /// Returns the certificate chain of the peer, leaf first; empty when it has none.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.shared().conn().peer_certificates()
+    }
+
+    /// Returns figures of the session.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        use std::sync::atomic::Ordering::Relaxed;
+        let shared = self.shared();
+        let counters = &shared.counters;
+        SessionStats {
+            uptime: shared.created.elapsed(),
+            streams_opened: counters.streams_opened.load(Relaxed),
+            streams_accepted: counters.streams_accepted.load(Relaxed),
+            streams_active: shared.active_streams() as u64,
+            datagrams_sent: counters.datagrams_sent.load(Relaxed),
+            datagrams_received: counters.datagrams_received.load(Relaxed),
+            datagrams_dropped: counters.datagrams_dropped.load(Relaxed),
+            send_credit: shared.flow.as_ref().map(|f| f.send_data.available()),
+            recv_window: shared.flow.as_ref().map(|f| f.recv_data.window()),
+            recv_credit: shared
+                .flow
+                .as_ref()
+                .map(|f| f.recv_data.limit().saturating_sub(f.recv_data.arrived())),
+        }
+    }
+
+    /// Derives key material that only the two ends of this session know.
+    ///
+    /// TLS exporter with the label "EXPORTER-WebTransport" and a context that names the session
+    /// (draft-16, 4.8).
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError`] when `label` or `context` is longer than 255 bytes, or when `out` is longer
+    /// than the exporter can fill.
+    pub fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), ExportError> {
+        let mut full = Vec::with_capacity(10 + label.len() + context.len());
+        full.extend_from_slice(&self.id().get().to_be_bytes());
+        for part in [label, context] {
+            full.push(u8::try_from(part.len()).map_err(|_| ExportError::TooLong(part.len()))?);
+            full.extend_from_slice(part);
+        }
+        let quic = self.shared().conn().quic();
+        let result = quic.export_keying_material(out, b"EXPORTER-WebTransport", &full);
+        result.map_err(|_| ExportError::Output(out.len()))
+    }
+
+    // ---- streams
+
+    /// Opens a bidirectional stream.
+    ///
+    /// Waits while the peer's limit for streams is reached. The peer learns of the stream with its
+    /// first bytes, or by [`SendStream::flush`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no stream was opened.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    #[doc(alias = "create_bidirectional_stream")]
+    pub async fn open_bi(&self) -> Result<BiStream, SessionError> {
+        let credit = self.open_credit(Dir::Bi).await?;
+        let open = self.shared().conn().quic().open_bi();
+        let (send, recv) = self.while_open(open).await?;
+        let slot = self
+            .shared()
+            .register(Slot::new(false, Some(send), Some(recv)))?;
+        credit.spent();
+        count(&self.shared().counters.streams_opened);
+        let header = stream_header::encode_bi(self.id());
+        Ok(stream::bi(&self.0, slot, Some(header)))
+    }
+
+    /// Opens a unidirectional stream; otherwise like [`Self::open_bi`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no stream was opened.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    #[doc(alias = "create_unidirectional_stream")]
+    pub async fn open_uni(&self) -> Result<SendStream, SessionError> {
+        let credit = self.open_credit(Dir::Uni).await?;
+        let open = self.shared().conn().quic().open_uni();
+        let send = self.while_open(open).await?;
+        let slot = self.shared().register(Slot::new(false, Some(send), None))?;
+        credit.spent();
+        count(&self.shared().counters.streams_opened);
+        Ok(stream::uni(
+            &self.0,
+            slot,
+            stream_header::encode_uni(self.id()),
+        ))
+    }
+
+    async fn open_credit(&self, dir: Dir) -> Result<OpenCredit<'_>, SessionError> {
+        self.shared().open_credit(dir).await?;
+        Ok(OpenCredit {
+            shared: self.shared(),
+            dir,
+            spent: false,
+        })
+    }
+
+    /// Waits for a new stream of QUIC, or for the end of the session.
+    async fn while_open<T>(
+        &self,
+        open: impl Future<Output = Result<T, quinn::ConnectionError>>,
+    ) -> Result<T, SessionError> {
+        let shared = self.shared();
+        tokio::select! {
+            biased;
+            opened = open => opened.map_err(|error| shared.lost(error)),
+            end = shared.ended() => Err(end),
+        }
+    }
+
+    /// Waits for the next bidirectional stream of the peer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no stream is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    pub async fn accept_bi(&self) -> Result<BiStream, SessionError> {
+        let slot = self.shared().accept(Dir::Bi).await?;
+        Ok(stream::bi(&self.0, slot, None))
+    }
+
+    /// Waits for the next unidirectional stream of the peer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no stream is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    pub async fn accept_uni(&self) -> Result<RecvStream, SessionError> {
+        let slot = self.shared().accept(Dir::Uni).await?;
+        Ok(stream::uni_recv(&self.0, slot))
+    }
+
+    /// Waits for the next stream of the peer, of either kind.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no stream is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    pub async fn accept(&self) -> Result<IncomingStream, SessionError> {
+        tokio::select! {
+            stream = self.accept_bi() => stream.map(IncomingStream::Bi),
+            stream = self.accept_uni() => stream.map(IncomingStream::Uni),
+        }
+    }
+
+    /// Returns the streams of the peer, of both kinds, until the session ends.
+    #[doc(alias = "incoming_streams")]
+    pub fn incoming(&self) -> impl Stream<Item = IncomingStream> + Send + 'static + use<> {
+        futures_util::stream::unfold(self.clone(), |session| async move {
+            let stream = session.accept().await.ok()?;
+            Some((stream, session))
+        })
+    }
+
+    // ---- datagrams
+
+    /// Returns the largest payload of a datagram now, in bytes.
+    ///
+    /// It changes with the path: ask again before sending. `None` when the peer takes no datagrams.
+    #[must_use]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        let max = self.shared().conn().quic().max_datagram_size()?;
+        max.checked_sub(wt_proto::datagram::header_len(self.id()))
+    }
+
+    /// Sends a datagram without waiting.
+    ///
+    /// When the send buffer of the connection is full, its oldest datagram is dropped; see
+    /// [`Self::send_datagram_wait`].
+    ///
+    /// # Errors
+    ///
+    /// See [`SendDatagramError`].
+    pub fn send_datagram(&self, payload: impl AsRef<[u8]>) -> Result<(), SendDatagramError> {
+        let datagram = self.datagram(payload.as_ref())?;
+        let quic = self.shared().conn().quic();
+        quic.send_datagram(datagram)
+            .map_err(|e| self.datagram_error(e, payload.as_ref().len()))?;
+        count(&self.shared().counters.datagrams_sent);
+        Ok(())
+    }
+
+    /// Sends a datagram, waiting for room in the send buffer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, nothing was sent.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendDatagramError`].
+    pub async fn send_datagram_wait(
+        &self,
+        payload: impl AsRef<[u8]>,
+    ) -> Result<(), SendDatagramError> {
+        let len = payload.as_ref().len();
+        let datagram = self.datagram(payload.as_ref())?;
+        let quic = self.shared().conn().quic();
+        let mut send = pin!(quic.send_datagram_wait(datagram));
+        // Mostly there is room, and nothing to wait for.
+        let at_once = poll_fn(|cx| match send.as_mut().poll(cx) {
+            Poll::Ready(sent) => Poll::Ready(Some(sent)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        let sent = match at_once.await {
+            Some(sent) => sent,
+            None => tokio::select! {
+                biased;
+                sent = send => sent,
+                end = self.shared().ended() => return Err(end.into()),
+            },
+        };
+        sent.map_err(|e| self.datagram_error(e, len))?;
+        count(&self.shared().counters.datagrams_sent);
+        Ok(())
+    }
+
+    fn datagram(&self, payload: &[u8]) -> Result<Bytes, SendDatagramError> {
+        if let Some(end) = self.shared().end() {
+            return Err(SendDatagramError::Session(end.clone()));
+        }
+        Ok(self.shared().frame_datagram(payload))
+    }
+
+    fn datagram_error(&self, error: quinn::SendDatagramError, size: usize) -> SendDatagramError {
+        use quinn::SendDatagramError as Q;
+        match error {
+            Q::TooLarge => SendDatagramError::TooLarge {
+                size,
+                max: self.max_datagram_size().unwrap_or(0),
+            },
+            Q::ConnectionLost(error) => SendDatagramError::Session(self.shared().lost(error)),
+            Q::UnsupportedByPeer | Q::Disabled => SendDatagramError::Unsupported,
+        }
+    }
+
+    /// Waits for the next datagram.
+    ///
+    /// Datagrams that nobody takes are kept up to a limit, then the oldest is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no datagram is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    pub async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
+        self.shared().recv_datagram().await
+    }
+
+    // ---- the end
+
+    /// Closes the session: the peer gets `code` and `reason` (cut to 1024 bytes at a character).
+    ///
+    /// Returns at once and does nothing when the session is over. All streams of the session are
+    /// reset on both sides, so let the peer say that it has what it needs before.
+    pub fn close(&self, code: u32, reason: &str) {
+        self.shared().conn().close_session(self.id(), code, reason);
+    }
+
+    /// Closes the session without a word: the CONNECT stream ends, with no code and no reason in it.
+    ///
+    /// The peer takes it for code 0 and an empty reason (draft-16, 6), as after `close(0, "")`, which is
+    /// the better choice with anything but a test of the peer. Otherwise like [`Self::close`].
+    pub fn close_silently(&self) {
+        self.shared().conn().close_session_silently(self.id());
+    }
+
+    /// Waits for the end of the session and says how it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    #[doc(alias = "wait_closed")]
+    pub async fn closed(&self) -> SessionError {
+        self.shared().ended().await
+    }
+
+    /// Returns how the session ended; `None` while it is open.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<SessionError> {
+        self.shared().end().cloned()
+    }
+
+    /// Asks the peer to finish soon; the session goes on until somebody closes it (draft-16, 4.7).
+    pub fn drain(&self) {
+        self.shared().conn().drain_session(self.id());
+    }
+
+    /// Waits until either side asked the other to finish.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session ends first.
+    pub async fn draining(&self) -> Result<(), SessionError> {
+        self.shared().draining().await
+    }
+
+    /// Returns whether either side asked the other to finish.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared().is_draining()
+    }
+
+    /// Returns the id of the CONNECT stream.
+    #[must_use]
+    pub fn stream_id(&self) -> StreamId {
+        self.id().stream_id()
+    }
+}
+
+/// Credit for one stream, returned unless the stream came to be.
+struct OpenCredit<'a> {
+    shared: &'a Shared,
+    dir: Dir,
+    spent: bool,
+}
+
+impl OpenCredit<'_> {
+    fn spent(mut self) {
+        self.spent = true;
+    }
+}
+
+impl Drop for OpenCredit<'_> {
+    fn drop(&mut self) {
+        if !self.spent {
+            self.shared.unopened(self.dir);
+        }
+    }
+}
+
+/// Why a datagram could not be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendDatagramError {
+    /// It is larger than the path carries now.
+    #[error("a datagram of {size} bytes does not fit, at most {max} do now")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The largest size at this moment.
+        max: usize,
+    },
+    /// The peer takes no datagrams.
+    #[error("the peer takes no datagrams")]
+    Unsupported,
+    /// The session ended.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// Why key material could not be derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The label or the context has more than 255 bytes.
+    #[error("a label or context of {0} bytes is too long, at most 255 are possible")]
+    TooLong(usize),
+    /// More bytes were asked for than the exporter gives.
+    #[error("{0} bytes are more than the exporter gives")]
+    Output(usize),
+}

@@ -1,0 +1,601 @@
+//! The part of a session that its handles, its streams and the driver share.
+
+use std::{
+    collections::VecDeque,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http::{HeaderMap, StatusCode};
+use slab::Slab;
+use tokio::sync::{Notify, futures::OwnedNotified};
+use wt_proto::{
+    Dialect, Dir, ErrorCode, Initiator, ProtocolViolation, SessionId, flow::Flow,
+    head::RequestHead, stream_header,
+};
+
+use crate::{
+    connection::{ConnRef, Inner},
+    error::SessionError,
+    lock::lock,
+    stats::{Counters, count},
+    stream::{Slot, WriteError},
+};
+
+/// All streams of a session that have a handle, or will get one.
+#[derive(Debug, Default)]
+struct Registry {
+    slots: Slab<Arc<Slot>>,
+    /// The session is over: no stream may join.
+    ended: bool,
+}
+
+/// What the request and the response said.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    pub(crate) request: RequestHead,
+    pub(crate) status: StatusCode,
+    pub(crate) response: HeaderMap,
+    pub(crate) protocol: Option<String>,
+    pub(crate) dialect: Dialect,
+}
+
+/// Streams of one direction that wait to be accepted.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming {
+    queue: Mutex<VecDeque<Arc<Slot>>>,
+    arrived: Notify,
+}
+
+impl Incoming {
+    fn push(&self, stream: Arc<Slot>) {
+        lock(&self.queue).push_back(stream);
+        self.arrived.notify_one();
+    }
+}
+
+/// A session, as its handles, its streams and the driver know it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: SessionId,
+    pub(crate) heads: Heads,
+    pub(crate) created: Instant,
+    conn: Arc<Inner>,
+    /// What keeps the connection alive as long as the session lives.
+    held: Mutex<Option<Arc<ConnRef>>>,
+    pub(crate) flow: Option<Arc<Flow>>,
+    registry: Mutex<Registry>,
+    bidi: Incoming,
+    uni: Incoming,
+    /// Bytes of streams that were taken from QUIC and that nobody has read.
+    kept: AtomicU64,
+    /// Tasks that wait for credit to send or to open.
+    credit: Arc<Notify>,
+    /// The driver has been told that credit is to be announced.
+    credit_told: AtomicBool,
+    /// When credit was announced last.
+    renewed: Mutex<Option<Instant>>,
+    datagrams: Mutex<VecDeque<Bytes>>,
+    datagram_arrived: Notify,
+    /// What stands in front of each datagram.
+    datagram_header: stream_header::Header,
+    /// Where outgoing datagrams are put together.
+    datagram_buffer: Mutex<BytesMut>,
+    reads_datagrams: AtomicBool,
+    end: OnceLock<SessionError>,
+    ended: Notify,
+    draining: AtomicBool,
+    drain: Notify,
+    pub(crate) counters: Counters,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        id: SessionId,
+        conn: Arc<Inner>,
+        flow: Option<Arc<Flow>>,
+        heads: Heads,
+    ) -> Self {
+        Self {
+            id,
+            heads,
+            created: Instant::now(),
+            conn,
+            held: Mutex::default(),
+            flow,
+            registry: Mutex::default(),
+            bidi: Incoming::default(),
+            uni: Incoming::default(),
+            kept: AtomicU64::new(0),
+            credit: Arc::default(),
+            credit_told: AtomicBool::new(false),
+            renewed: Mutex::default(),
+            datagrams: Mutex::default(),
+            datagram_arrived: Notify::new(),
+            datagram_header: wt_proto::datagram::header(id),
+            datagram_buffer: Mutex::default(),
+            reads_datagrams: AtomicBool::new(false),
+            end: OnceLock::new(),
+            ended: Notify::new(),
+            draining: AtomicBool::new(false),
+            drain: Notify::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(crate) fn conn(&self) -> &Arc<Inner> {
+        &self.conn
+    }
+
+    /// Keeps the connection alive until the session ends.
+    pub(crate) fn hold(&self, conn: Arc<ConnRef>) {
+        let mut held = lock(&self.held);
+        if self.end().is_none() {
+            *held = Some(conn);
+        }
+    }
+
+    /// Returns what keeps the connection alive; `None` once the session is over.
+    pub(crate) fn held(&self) -> Option<Arc<ConnRef>> {
+        lock(&self.held).clone()
+    }
+
+    // ---- the end
+
+    /// Returns how the session ended, once it has.
+    pub(crate) fn end(&self) -> Option<&SessionError> {
+        self.end.get()
+    }
+
+    /// Returns how the session ended, given that QUIC says that the connection is lost.
+    ///
+    /// Why the connection ended may be known better than QUIC tells, and before the driver acted.
+    pub(crate) fn lost(&self, error: quinn::ConnectionError) -> SessionError {
+        match self.end() {
+            Some(end) => end.clone(),
+            None => SessionError::Connection(self.conn.end().unwrap_or_else(|| error.into())),
+        }
+    }
+
+    /// Returns how the session ended, or that this endpoint did it.
+    pub(crate) fn end_or_local(&self) -> SessionError {
+        let local = || SessionError::Closed {
+            by: Initiator::Local,
+            code: 0,
+            reason: String::new(),
+        };
+        self.end().cloned().unwrap_or_else(local)
+    }
+
+    /// Waits for the end of the session.
+    pub(crate) async fn ended(&self) -> SessionError {
+        loop {
+            let ended = self.ended.notified();
+            if let Some(end) = self.end() {
+                return end.clone();
+            }
+            ended.await;
+        }
+    }
+
+    /// Returns how the session ended; what QUIC reported may be known before the driver acted on it.
+    pub(crate) async fn end_or_lost(&self) -> SessionError {
+        match self.end() {
+            Some(end) => end.clone(),
+            None => SessionError::Connection(self.conn.closed().await),
+        }
+    }
+
+    /// Ends the session for all its handles and resets all its streams (draft-16, 6).
+    pub(crate) fn terminate(&self, error: SessionError) {
+        if self.end.set(error).is_err() {
+            return;
+        }
+        let slots = {
+            let mut registry = lock(&self.registry);
+            registry.ended = true;
+            std::mem::take(&mut registry.slots)
+        };
+        for (_, slot) in slots {
+            slot.abort(ErrorCode::WT_SESSION_GONE);
+        }
+        for incoming in [&self.bidi, &self.uni] {
+            for slot in std::mem::take(&mut *lock(&incoming.queue)) {
+                self.conn.remote_stream_ended(slot.dir);
+            }
+            incoming.arrived.notify_waiters();
+        }
+        if self.reads_datagrams.swap(false, SeqCst) {
+            self.conn.datagram_reader_left();
+        }
+        self.ended.notify_waiters();
+        self.drain.notify_waiters();
+        self.datagram_arrived.notify_waiters();
+        self.credit.notify_waiters();
+        // Handles that are still around do not keep the connection.
+        let held = lock(&self.held).take();
+        drop(held);
+    }
+
+    // ---- drain
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, SeqCst);
+        self.drain.notify_waiters();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(SeqCst)
+    }
+
+    pub(crate) async fn draining(&self) -> Result<(), SessionError> {
+        loop {
+            let drain = self.drain.notified();
+            if self.is_draining() {
+                return Ok(());
+            }
+            if let Some(end) = self.end() {
+                return Err(end.clone());
+            }
+            drain.await;
+        }
+    }
+
+    // ---- streams
+
+    /// Takes a stream into the session; gives it back reset when the session is over.
+    pub(crate) fn register(&self, slot: Slot) -> Result<Arc<Slot>, SessionError> {
+        let slot = Arc::new(slot);
+        {
+            let mut registry = lock(&self.registry);
+            if !registry.ended {
+                let key = registry.slots.insert(slot.clone());
+                slot.key.store(key, Relaxed);
+                return Ok(slot);
+            }
+        }
+        slot.abort(ErrorCode::WT_SESSION_GONE);
+        Err(self.end_or_local())
+    }
+
+    /// Takes a stream of the peer and offers it to the application.
+    pub(crate) fn push_stream(&self, slot: Slot, first: Bytes) {
+        count(&self.counters.streams_accepted);
+        let dir = slot.dir;
+        self.keep(first.len());
+        slot.push_first(first);
+        match self.register(slot) {
+            Ok(slot) => self.incoming(dir).push(slot),
+            Err(_) => self.conn.remote_stream_ended(dir),
+        }
+    }
+
+    fn incoming(&self, dir: Dir) -> &Incoming {
+        match dir {
+            Dir::Bi => &self.bidi,
+            Dir::Uni => &self.uni,
+        }
+    }
+
+    pub(crate) async fn accept(&self, dir: Dir) -> Result<Arc<Slot>, SessionError> {
+        let incoming = self.incoming(dir);
+        loop {
+            let mut arrived = pin!(incoming.arrived.notified());
+            // Before the look at the queue: others may be between look and wait as well, and each
+            // stream wakes only one of those that wait.
+            arrived.as_mut().enable();
+            if let Some(stream) = lock(&incoming.queue).pop_front() {
+                return Ok(stream);
+            }
+            if let Some(end) = self.end() {
+                return Err(end.clone());
+            }
+            arrived.await;
+        }
+    }
+
+    pub(crate) fn forget_stream(&self, key: usize) {
+        let mut registry = lock(&self.registry);
+        if !registry.ended {
+            registry.slots.try_remove(key);
+        }
+    }
+
+    pub(crate) fn active_streams(&self) -> usize {
+        lock(&self.registry).slots.len()
+    }
+
+    /// Takes note that the application is done with one half of a stream.
+    pub(crate) fn half_ended(&self, slot: &Slot) {
+        if !slot.remote {
+            return;
+        }
+        self.conn.remote_half_ended(slot.dir);
+        if self
+            .flow
+            .as_ref()
+            .is_some_and(|f| f.accept(slot.dir).end_half())
+        {
+            self.credit_due();
+        }
+    }
+
+    // ---- credit
+
+    /// Counts bytes that are kept for a reader.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.kept.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Takes note that kept bytes were read or given up.
+    pub(crate) fn keep_less(&self, bytes: usize) {
+        self.kept.fetch_sub(bytes as u64, Relaxed);
+    }
+
+    /// Returns whether as much is kept as the session may have unread.
+    ///
+    /// A peer that keeps to its limit gets here only by credit for streams that were reset, of which
+    /// nobody knows how much they carried. What else it sends waits in QUIC, within QUIC's windows.
+    pub(crate) fn keeps_enough(&self) -> bool {
+        let window = self.flow.as_ref().map_or(0, |f| f.recv_data.window());
+        self.kept.load(Relaxed) > window
+    }
+
+    /// Takes from QUIC what has arrived on all streams, so that it counts as long as the limit is
+    /// what the peer was told.
+    ///
+    /// # Errors
+    ///
+    /// The violation of a peer that went over its limit.
+    pub(crate) fn look_ahead(&self) -> Result<(), ProtocolViolation> {
+        let registry = lock(&self.registry);
+        registry
+            .slots
+            .iter()
+            .try_for_each(|(_, slot)| slot.look_ahead(self))
+    }
+
+    /// Asks the driver to announce credit, unless it was asked already.
+    pub(crate) fn credit_due(&self) {
+        if !self.credit_told.swap(true, SeqCst) {
+            self.conn.credit_due(self.id);
+        }
+    }
+
+    /// Takes note that the driver is about to announce credit.
+    pub(crate) fn credit_taken(&self) {
+        // A swap sees what those counted who found the flag set.
+        self.credit_told.swap(false, SeqCst);
+    }
+
+    /// Returns whether the last call was at most `time` ago: the peer uses its credit quickly.
+    pub(crate) fn renewed_within(&self, time: Duration) -> bool {
+        let now = Instant::now();
+        let last = lock(&self.renewed).replace(now);
+        last.is_some_and(|last| now.duration_since(last) <= time)
+    }
+
+    /// Wakes all that wait for credit.
+    pub(crate) fn credit_raised(&self) {
+        self.credit.notify_waiters();
+    }
+
+    /// Takes credit for up to `want` bytes; waits while there is none.
+    ///
+    /// `waiting` is where the caller waits, between calls.
+    pub(crate) fn poll_send_credit(
+        &self,
+        cx: &mut Context<'_>,
+        want: usize,
+        waiting: &mut Option<Pin<Box<OwnedNotified>>>,
+    ) -> Poll<Result<usize, WriteError>> {
+        let Some(flow) = &self.flow else {
+            return Poll::Ready(Ok(want));
+        };
+        let credit = &flow.send_data;
+        loop {
+            let got = credit.take(want as u64);
+            if got > 0 {
+                *waiting = None;
+                // It is at most `want`, so it fits.
+                return Poll::Ready(Ok(usize::try_from(got).unwrap_or(want)));
+            }
+            if let Some(end) = self.end() {
+                return Poll::Ready(Err(WriteError::Session(end.clone())));
+            }
+            match waiting {
+                None => {
+                    let raised = waiting.insert(Box::pin(self.credit.clone().notified_owned()));
+                    // Look again afterwards: credit may have come in between.
+                    raised.as_mut().enable();
+                }
+                Some(raised) => {
+                    if raised.as_mut().poll(cx).is_pending() {
+                        credit.set_blocked();
+                        self.credit_due();
+                        return Poll::Pending;
+                    }
+                    *waiting = None;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn return_send_credit(&self, bytes: usize) {
+        if let Some(flow) = &self.flow {
+            flow.send_data.give_back(bytes as u64);
+            self.credit.notify_waiters();
+        }
+    }
+
+    /// Takes credit for one stream of `dir`; waits while there is none.
+    pub(crate) async fn open_credit(&self, dir: Dir) -> Result<(), SessionError> {
+        loop {
+            let mut raised = pin!(self.credit.notified());
+            raised.as_mut().enable();
+            if let Some(end) = self.end() {
+                return Err(end.clone());
+            }
+            let Some(flow) = &self.flow else {
+                return Ok(());
+            };
+            let credit = flow.open(dir);
+            if credit.take(1) == 1 {
+                return Ok(());
+            }
+            credit.set_blocked();
+            self.credit_due();
+            raised.await;
+        }
+    }
+
+    /// Gives back the credit of a stream of which the peer never learned.
+    pub(crate) fn unopened(&self, dir: Dir) {
+        if let Some(flow) = &self.flow {
+            flow.open(dir).give_back(1);
+            self.credit.notify_waiters();
+        }
+    }
+
+    /// Counts bytes of the peer as arrived.
+    pub(crate) fn flow_arrived(&self, bytes: usize) -> Result<(), ProtocolViolation> {
+        self.flow
+            .as_ref()
+            .map_or(Ok(()), |flow| flow.recv_data.arrive(bytes as u64))
+    }
+
+    /// Counts bytes of the peer as arrived; the session ends when they are too many.
+    pub(crate) fn arrived(&self, bytes: usize) -> Result<(), SessionError> {
+        self.flow_arrived(bytes)
+            .map_err(|violation| self.violated(violation))
+    }
+
+    pub(crate) fn violated(&self, violation: ProtocolViolation) -> SessionError {
+        self.conn.session_violation(self.id, violation);
+        self.end()
+            .cloned()
+            .unwrap_or(SessionError::Violation(violation))
+    }
+
+    /// Counts bytes that the application took; `true` when credit is to be announced.
+    pub(crate) fn consumed(&self, bytes: usize) -> bool {
+        self.flow
+            .as_ref()
+            .is_some_and(|flow| flow.recv_data.consume(bytes as u64))
+    }
+
+    /// Makes up for a stream of the peer that was reset before its header arrived, and which may
+    /// have been one of this session.
+    pub(crate) fn forgive_stream(&self, dir: Dir) {
+        if let Some(flow) = &self.flow {
+            if flow.accept(dir).forgive() {
+                self.credit_due();
+            }
+            self.forgive_received();
+        }
+    }
+
+    /// Makes up for bytes of a stream that was reset or stopped, of which nobody knows how many.
+    pub(crate) fn forgive_received(&self) {
+        if let Some(flow) = &self.flow {
+            let credit = &flow.recv_data;
+            let most = credit.limit().saturating_sub(credit.consumed());
+            if credit.forgive(most.min(self.conn.stream_window())) {
+                self.credit_due();
+            }
+        }
+    }
+
+    // ---- datagrams
+
+    /// Keeps a datagram for the application; the oldest goes when there are too many.
+    pub(crate) fn push_datagram(&self, datagram: Bytes) {
+        count(&self.counters.datagrams_received);
+        let mut queue = lock(&self.datagrams);
+        if queue.len() >= self.conn.limits().datagram_queue {
+            queue.pop_front();
+            count(&self.counters.datagrams_dropped);
+        }
+        queue.push_back(datagram);
+        drop(queue);
+        self.datagram_arrived.notify_one();
+    }
+
+    pub(crate) fn pop_datagram(&self) -> Option<Bytes> {
+        lock(&self.datagrams).pop_front()
+    }
+
+    pub(crate) async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
+        if !self.reads_datagrams.swap(true, SeqCst) {
+            self.conn.datagram_reader_came();
+        }
+        loop {
+            if let Some(datagram) = self.pop_datagram() {
+                return Ok(datagram);
+            }
+            if let Some(end) = self.end() {
+                return Err(end.clone());
+            }
+            // When several sessions want datagrams, the driver hands them out.
+            let reads = self.conn.reads_datagrams_itself();
+            // Under load there is mostly one already, and nothing to wait for.
+            let at_once = || self.conn.quic().read_datagram().now_or_never();
+            let datagram = match reads.then(at_once).flatten() {
+                Some(datagram) => datagram,
+                None => match self.next_datagram(reads).await {
+                    Some(datagram) => datagram,
+                    None => continue,
+                },
+            };
+            let datagram = datagram.map_err(|error| self.lost(error))?;
+            // It may be for another session of the connection.
+            if let Some(datagram) = self.conn.route_datagram(datagram, self.id) {
+                count(&self.counters.datagrams_received);
+                return Ok(datagram);
+            }
+        }
+    }
+
+    /// Waits for a datagram of the connection, if the session `reads` them itself, or until there
+    /// is something else to look at.
+    async fn next_datagram(&self, reads: bool) -> Option<Result<Bytes, quinn::ConnectionError>> {
+        let mut arrived = pin!(self.datagram_arrived.notified());
+        arrived.as_mut().enable();
+        // What came before that line wakes nobody.
+        let came = !lock(&self.datagrams).is_empty() || self.end().is_some();
+        if came || self.conn.reads_datagrams_itself() != reads {
+            return None;
+        }
+        if !reads {
+            arrived.await;
+            return None;
+        }
+        tokio::select! {
+            biased;
+            datagram = self.conn.quic().read_datagram() => Some(datagram),
+            () = arrived => None,
+        }
+    }
+
+    /// Puts the session's prefix before a payload.
+    pub(crate) fn frame_datagram(&self, payload: &[u8]) -> Bytes {
+        /// What is reserved at a time, so that most datagrams allocate nothing.
+        const ARENA: usize = 16 * 1024;
+        let header = &self.datagram_header;
+        let len = header.as_slice().len() + payload.len();
+        let mut buffer = lock(&self.datagram_buffer);
+        if buffer.capacity() < len {
+            buffer.reserve(len.max(ARENA));
+        }
+        buffer.extend_from_slice(header.as_slice());
+        buffer.extend_from_slice(payload);
+        buffer.split().freeze()
+    }
+}

@@ -1,0 +1,276 @@
+//! Streams of a session.
+//!
+//! After its header a WebTransport stream is a QUIC stream: reads and writes go straight to it. What
+//! stands between is one [`Slot`] per stream, through which the end of the session reaches streams
+//! that nobody touches at that moment.
+
+mod bi;
+mod inbound;
+mod info;
+mod recv;
+mod send;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use quinn::VarInt;
+use wt_proto::{Dir, ErrorCode, Initiator, ProtocolViolation, StreamId};
+
+use self::inbound::{End, Inbound};
+
+pub use self::{
+    bi::BiStream,
+    info::StreamInfo,
+    recv::{ReadError, ReadExactError, ReadToEndError, RecvStream},
+    send::{SendStream, StopError, WriteError},
+};
+use crate::{
+    lock::lock,
+    session::{SessionRef, Shared},
+};
+
+/// A stream as its session knows it.
+///
+/// Order of locks: that of the connection, that of the registry of a session, those in here.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) id: StreamId,
+    pub(crate) dir: Dir,
+    /// Whether the peer opened it.
+    pub(crate) remote: bool,
+    send: Mutex<Option<quinn::SendStream>>,
+    recv: Mutex<Inbound>,
+    writer: AtomicWaker,
+    reader: AtomicWaker,
+    /// Handles that the application holds or will get.
+    handles: AtomicU8,
+    /// Its place in the session's registry.
+    pub(crate) key: AtomicUsize,
+    created: Instant,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Slot {
+    pub(crate) fn new(
+        remote: bool,
+        send: Option<quinn::SendStream>,
+        recv: Option<quinn::RecvStream>,
+    ) -> Self {
+        let id = send
+            .as_ref()
+            .map(quinn::SendStream::id)
+            .or(recv.as_ref().map(quinn::RecvStream::id));
+        let id = id
+            .and_then(|id| StreamId::new(u64::from(id)))
+            .unwrap_or(StreamId::MAX);
+        let handles = u8::from(send.is_some()) + u8::from(recv.is_some());
+        Self {
+            id,
+            dir: id.dir(),
+            remote,
+            send: Mutex::new(send),
+            recv: Mutex::new(Inbound::new(recv)),
+            writer: AtomicWaker::new(),
+            reader: AtomicWaker::new(),
+            handles: AtomicU8::new(handles),
+            key: AtomicUsize::new(usize::MAX),
+            created: Instant::now(),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes bytes that came with the header of the stream.
+    pub(crate) fn push_first(&self, bytes: Bytes) {
+        lock(&self.recv).push(bytes);
+    }
+
+    /// Ends the sending half after what was written.
+    ///
+    /// # Errors
+    ///
+    /// It is over already.
+    fn finish(&self) -> Result<(), ()> {
+        match lock(&self.send).as_mut() {
+            Some(send) => send.finish().map_err(|_| ()),
+            None => Err(()),
+        }
+    }
+
+    /// Ends both halves with a protocol code and wakes whoever waits on them.
+    pub(crate) fn abort(&self, code: ErrorCode) {
+        let code = quic_code(code);
+        if let Some(mut send) = lock(&self.send).take() {
+            // An error says that the stream is over already.
+            let _ = send.reset(code);
+        }
+        if let Some(mut recv) = lock(&self.recv).quic.take() {
+            let _ = recv.stop(code);
+        }
+        self.writer.wake();
+        self.reader.wake();
+    }
+
+    /// Takes from QUIC what has arrived, whether anybody reads or not, so that it counts against
+    /// the limit of the session.
+    ///
+    /// Peers that keep to their limit send at most one window of the session ahead of what is read,
+    /// so no more is kept here.
+    ///
+    /// # Errors
+    ///
+    /// The violation of a peer that went over its limit.
+    pub(crate) fn look_ahead(self: &Arc<Self>, session: &Shared) -> Result<(), ProtocolViolation> {
+        // A reader that waits in QUIC is replaced by this waker, which wakes it all the same.
+        let waker = Waker::from(self.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut inbound = lock(&self.recv);
+        let mut progress = false;
+        let result = loop {
+            if session.keeps_enough() {
+                break Ok(());
+            }
+            match inbound.poll_quic(&mut cx, usize::MAX) {
+                Poll::Ready(Ok(Some(chunk))) => {
+                    progress = true;
+                    if let Err(violation) = session.flow_arrived(chunk.len()) {
+                        break Err(violation);
+                    }
+                    session.keep(chunk.len());
+                    inbound.push(chunk);
+                }
+                Poll::Ready(Err(quinn::ReadError::Reset(_))) => {
+                    progress = true;
+                    session.forgive_received();
+                    break Ok(());
+                }
+                // The end of the stream is noted; that of the connection is seen elsewhere.
+                Poll::Ready(_) => {
+                    progress = true;
+                    break Ok(());
+                }
+                Poll::Pending => break Ok(()),
+            }
+        };
+        drop(inbound);
+        if progress {
+            self.reader.wake();
+        }
+        result
+    }
+}
+
+impl Wake for Slot {
+    fn wake(self: Arc<Self>) {
+        self.reader.wake();
+    }
+}
+
+/// One half of a stream in the hands of the application.
+#[derive(Debug)]
+pub(crate) struct Half {
+    pub(crate) session: Arc<SessionRef>,
+    pub(crate) slot: Arc<Slot>,
+}
+
+impl Half {
+    /// Returns the code with which the application ends its half.
+    ///
+    /// Once the session is over that is no word of the application any more (draft-16, 6): it may let
+    /// go of a stream that the end of the session has not come to yet.
+    fn code(&self, code: ErrorCode) -> VarInt {
+        match self.session.shared().end() {
+            Some(_) => quic_code(ErrorCode::WT_SESSION_GONE),
+            None => quic_code(code),
+        }
+    }
+
+    fn info(&self) -> StreamInfo {
+        let slot = &self.slot;
+        StreamInfo {
+            id: slot.id,
+            session: self.session.shared().id,
+            dir: slot.dir,
+            opened_by: if slot.remote {
+                Initiator::Peer
+            } else {
+                Initiator::Local
+            },
+            bytes_sent: slot.sent.load(Relaxed),
+            bytes_received: slot.received.load(Relaxed),
+            age: slot.created.elapsed(),
+        }
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        let shared = self.session.shared();
+        shared.half_ended(&self.slot);
+        if self.slot.handles.fetch_sub(1, AcqRel) == 1 {
+            shared.forget_stream(self.slot.key.load(Relaxed));
+        }
+    }
+}
+
+/// Makes the two handles of a bidirectional stream.
+pub(crate) fn bi(
+    session: &Arc<SessionRef>,
+    slot: Arc<Slot>,
+    header: Option<wt_proto::stream_header::Header>,
+) -> BiStream {
+    let recv = Half {
+        session: session.clone(),
+        slot: slot.clone(),
+    };
+    let send = Half {
+        session: session.clone(),
+        slot,
+    };
+    BiStream {
+        send: SendStream::new(send, header),
+        recv: RecvStream::new(recv),
+    }
+}
+
+/// Makes the handle of a unidirectional stream that we opened.
+pub(crate) fn uni(
+    session: &Arc<SessionRef>,
+    slot: Arc<Slot>,
+    header: wt_proto::stream_header::Header,
+) -> SendStream {
+    SendStream::new(
+        Half {
+            session: session.clone(),
+            slot,
+        },
+        Some(header),
+    )
+}
+
+/// Makes the handle of a unidirectional stream that the peer opened.
+pub(crate) fn uni_recv(session: &Arc<SessionRef>, slot: Arc<Slot>) -> RecvStream {
+    RecvStream::new(Half {
+        session: session.clone(),
+        slot,
+    })
+}
+
+/// Turns a code into QUIC's type; an `ErrorCode` always fits.
+pub(crate) fn quic_code(code: ErrorCode) -> VarInt {
+    VarInt::from_u64(code.get()).unwrap_or(VarInt::MAX)
+}
+
+/// Turns QUIC's type into a code.
+pub(crate) fn code_of(code: VarInt) -> ErrorCode {
+    ErrorCode::new(code.into_inner()).unwrap_or(ErrorCode::H3_NO_ERROR)
+}

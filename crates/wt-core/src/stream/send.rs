@@ -1,0 +1,538 @@
+//! The sending half of a stream.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{io::AsyncWrite, sync::futures::OwnedNotified};
+use wt_proto::{ErrorCode, StreamId, stream_header::Header};
+
+use super::{Half, Slot, StreamInfo, code_of};
+use crate::{error::SessionError, lock::lock};
+
+/// The most that is put behind the header in the first write of a stream.
+const FIRST_WRITE: usize = 64 * 1024;
+
+/// The sending half of a stream.
+///
+/// The peer learns of a stream that this endpoint opened with its first bytes; `flush` announces it
+/// without any. Bytes are accepted as far as flow control allows and sent in the background.
+///
+/// Dropping a stream that was neither [finished](Self::finish) nor [reset](Self::reset) resets it
+/// with code 0, so that the peer never takes half an answer for a whole one.
+#[derive(Debug)]
+#[doc(alias = "WebTransportSendStream")]
+pub struct SendStream {
+    half: Half,
+    /// What of the stream header has not been written yet.
+    header: Option<Bytes>,
+    state: State,
+    /// Waits for credit of the session, after there was none.
+    credit: Option<Pin<Box<OwnedNotified>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Finished,
+    Reset,
+}
+
+impl SendStream {
+    pub(super) fn new(half: Half, header: Option<Header>) -> Self {
+        let header = header.map(|h| Bytes::copy_from_slice(h.as_slice()));
+        Self {
+            half,
+            header,
+            state: State::Open,
+            credit: None,
+        }
+    }
+
+    /// Returns the QUIC stream id.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        self.half.slot.id
+    }
+
+    /// Returns what is known of the stream: who opened it, and how many bytes went each way.
+    #[must_use]
+    pub fn info(&self) -> StreamInfo {
+        self.half.info()
+    }
+
+    /// Writes some bytes and returns how many were accepted.
+    ///
+    /// Waits while flow control allows none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, nothing was written.
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteError`].
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
+        poll_fn(|cx| self.poll_write_slice(cx, bytes)).await
+    }
+
+    /// Writes all bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, a part may have been written.
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteError`]; a part may have been written.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let written = self.write(bytes).await?;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes a buffer without copying it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, a part may have been written.
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteError`]; a part may have been written.
+    pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
+        while !chunk.is_empty() {
+            poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
+        }
+        Ok(())
+    }
+
+    /// Announces the stream to the peer when nothing was written yet.
+    ///
+    /// Bytes that were accepted need no flush, they leave by themselves.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteError`].
+    pub async fn flush(&mut self) -> Result<(), WriteError> {
+        poll_fn(|cx| self.poll_announce(cx)).await
+    }
+
+    /// Ends the stream: the peer reads all that was written, and then its end.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Closed`] when it was finished or reset before. That the peer stopped the stream
+    /// is said by [`Self::closed`].
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        self.check()?;
+        self.state = State::Finished;
+        let Some(header) = self.header.take() else {
+            return self.half.slot.finish().map_err(|()| self.gone());
+        };
+        // An empty stream: its header goes first, now or as soon as QUIC takes it.
+        let mut chore = Box::pin(announce_and_finish(self.half.slot.clone(), header));
+        let noop = Waker::noop();
+        if chore
+            .as_mut()
+            .poll(&mut Context::from_waker(noop))
+            .is_pending()
+        {
+            self.half.session.shared().conn().add_chore(chore);
+        }
+        Ok(())
+    }
+
+    /// Gives the stream up: the peer gets `code`, and what was not delivered yet is lost.
+    ///
+    /// Does nothing when the stream was finished and delivered, or reset before.
+    pub fn reset(&mut self, code: u32) {
+        self.reset_with(ErrorCode::from_application(code));
+    }
+
+    /// Like [`Self::reset`], with an HTTP/3 code as it goes on the wire instead of an application's.
+    ///
+    /// Peers show their application a code only when it is in the range of
+    /// [`ErrorCode::from_application`].
+    pub fn reset_with(&mut self, code: ErrorCode) {
+        self.state = State::Reset;
+        if let Some(mut send) = lock(&self.half.slot.send).take() {
+            let _ = send.reset(self.half.code(code));
+        }
+        if self.header.take().is_some() {
+            self.half.session.shared().unopened(self.half.slot.dir);
+        }
+    }
+
+    /// Sets the priority among the streams of the connection: higher goes first, 0 is the default.
+    pub fn set_priority(&self, priority: i32) {
+        if let Some(send) = lock(&self.half.slot.send).as_ref() {
+            let _ = send.set_priority(priority);
+        }
+    }
+
+    /// Returns the priority; 0 when the stream is over.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        lock(&self.half.slot.send)
+            .as_ref()
+            .and_then(|s| s.priority().ok())
+            .unwrap_or(0)
+    }
+
+    /// Waits until the peer stops reading, or has acknowledged all of a finished stream.
+    ///
+    /// Returns the code of STOP_SENDING, or `None` when everything was delivered or the stream was
+    /// reset here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`StopError`] when the session ends first.
+    pub async fn stopped(&mut self) -> Result<Option<ErrorCode>, StopError> {
+        let shared = self.half.session.shared();
+        let stopped = match lock(&self.half.slot.send).as_ref() {
+            Some(send) => send.stopped(),
+            None => {
+                return shared
+                    .end()
+                    .map_or(Ok(None), |end| Err(StopError(end.clone())));
+            }
+        };
+        tokio::select! {
+            result = stopped => match result {
+                Ok(code) => Ok(code.map(code_of)),
+                Err(_) => Err(StopError(shared.end_or_lost().await)),
+            },
+            end = shared.ended() => Err(StopError(end)),
+        }
+    }
+
+    /// Waits until the stream is over: delivered, stopped by the peer, or ended with its session.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// Says why not everything was delivered; [`WriteError::Closed`] when the stream was reset here.
+    pub async fn closed(&mut self) -> Result<(), WriteError> {
+        if self.state == State::Reset {
+            return Err(self.gone());
+        }
+        match self.stopped().await {
+            Ok(None) => Ok(()),
+            Ok(Some(code)) => Err(WriteError::Stopped(code)),
+            Err(StopError(error)) => Err(WriteError::Session(error)),
+        }
+    }
+
+    fn gone(&self) -> WriteError {
+        match self.half.session.shared().end() {
+            Some(error) => WriteError::Session(error.clone()),
+            None => WriteError::Closed,
+        }
+    }
+
+    fn check(&self) -> Result<(), WriteError> {
+        if let Some(error) = self.half.session.shared().end() {
+            return Err(WriteError::Session(error.clone()));
+        }
+        if self.state == State::Open {
+            Ok(())
+        } else {
+            Err(WriteError::Closed)
+        }
+    }
+
+    fn map_error(&self, error: quinn::WriteError) -> WriteError {
+        match error {
+            quinn::WriteError::Stopped(code) => WriteError::Stopped(code_of(code)),
+            quinn::WriteError::ConnectionLost(error) => {
+                WriteError::Session(self.half.session.shared().lost(error))
+            }
+            _ => self.gone(),
+        }
+    }
+
+    /// Polls one write of `chunks` to QUIC; the number of bytes that it took.
+    fn poll_quic(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(
+            &mut quinn::SendStream,
+            &mut Context<'_>,
+        ) -> Poll<Result<usize, quinn::WriteError>>,
+    ) -> Poll<Result<usize, WriteError>> {
+        let mut guard = lock(&self.half.slot.send);
+        let Some(send) = guard.as_mut() else {
+            return Poll::Ready(Err(self.gone()));
+        };
+        let polled = write(send, cx);
+        drop(guard);
+        match polled {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| self.map_error(error))),
+            Poll::Pending => {
+                self.half.slot.writer.register(cx.waker());
+                match self.half.session.shared().end() {
+                    Some(error) => Poll::Ready(Err(WriteError::Session(error.clone()))),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    /// Writes the header alone.
+    fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        self.check()?;
+        while let Some(mut header) = self.header.clone() {
+            let written = ready!(self.poll_quic(cx, |send, cx| send_slice(send, cx, &header)))?;
+            let _ = header.split_to(written);
+            self.header = (!header.is_empty()).then_some(header);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_credit(
+        &mut self,
+        cx: &mut Context<'_>,
+        want: usize,
+    ) -> Poll<Result<usize, WriteError>> {
+        let shared = self.half.session.shared();
+        let polled = shared.poll_send_credit(cx, want, &mut self.credit);
+        // The header takes no credit (draft-16, 5.4): the peer gets to know the stream meanwhile, and
+        // whoever accepts streams before it reads them does not wait for it in vain.
+        if polled.is_pending()
+            && let Poll::Ready(Err(error)) = self.poll_announce(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        polled
+    }
+
+    fn poll_write_slice(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, WriteError>> {
+        self.check()?;
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let allowed = ready!(self.poll_credit(cx, bytes.len()))?;
+        let result = if self.header.is_some() {
+            let first = bytes.get(..allowed.min(FIRST_WRITE)).unwrap_or(bytes);
+            self.poll_with_header(cx, Bytes::copy_from_slice(first))
+        } else {
+            let allowed = bytes.get(..allowed).unwrap_or(bytes);
+            self.poll_quic(cx, |send, cx| send_slice(send, cx, allowed))
+        };
+        self.settle(allowed, result)
+    }
+
+    fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), WriteError>> {
+        self.check()?;
+        let allowed = ready!(self.poll_credit(cx, chunk.len()))?;
+        let part = chunk.slice(..allowed.min(chunk.len()));
+        let result = if self.header.is_some() {
+            self.poll_with_header(cx, part)
+        } else {
+            self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut [part]))
+        };
+        let written = ready!(self.settle(allowed, result))?;
+        let _ = chunk.split_to(written);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the header and the first bytes as one.
+    fn poll_with_header(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: Bytes,
+    ) -> Poll<Result<usize, WriteError>> {
+        let Some(header) = self.header.clone() else {
+            return Poll::Ready(Ok(0));
+        };
+        let header_len = header.len();
+        let written = if body.len() < 1024 {
+            let mut first = BytesMut::with_capacity(header_len + body.len());
+            first.extend_from_slice(&header);
+            first.extend_from_slice(&body);
+            let mut first = [first.freeze()];
+            ready!(self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut first)))?
+        } else {
+            let mut first = [header, body];
+            ready!(self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut first)))?
+        };
+        if written < header_len {
+            self.header = self.header.take().map(|h| h.slice(written..));
+            // The rest of the header did not fit: nothing of the body was written.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.header = None;
+        Poll::Ready(Ok(written - header_len))
+    }
+
+    /// Gives back the credit that a write did not use.
+    fn settle(
+        &self,
+        allowed: usize,
+        result: Poll<Result<usize, WriteError>>,
+    ) -> Poll<Result<usize, WriteError>> {
+        let used = match &result {
+            Poll::Ready(Ok(written)) => *written,
+            _ => 0,
+        };
+        self.half.slot.sent.fetch_add(used as u64, Relaxed);
+        if used < allowed {
+            self.half
+                .session
+                .shared()
+                .return_send_credit(allowed - used);
+        }
+        result
+    }
+}
+
+/// Writes the header of an empty stream and finishes it.
+async fn announce_and_finish(slot: Arc<Slot>, mut header: Bytes) {
+    while !header.is_empty() {
+        let written = poll_fn(|cx| {
+            // The end of the session takes the stream away and wakes this task.
+            slot.writer.register(cx.waker());
+            match lock(&slot.send).as_mut() {
+                Some(send) => send_slice(send, cx, &header).map(Result::ok),
+                None => Poll::Ready(None),
+            }
+        });
+        let Some(written) = written.await else {
+            return;
+        };
+        let _ = header.split_to(written);
+    }
+    let _ = slot.finish();
+}
+
+fn send_slice(
+    send: &mut quinn::SendStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<Result<usize, quinn::WriteError>> {
+    Pin::new(send).poll_write(cx, bytes)
+}
+
+fn send_chunks(
+    send: &mut quinn::SendStream,
+    cx: &mut Context<'_>,
+    chunks: &mut [Bytes],
+) -> Poll<Result<usize, quinn::WriteError>> {
+    pin!(send.write_chunks(chunks))
+        .poll(cx)
+        .map_ok(|written| written.bytes)
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if self.state == State::Open {
+            self.reset(0);
+        }
+    }
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_write_slice(cx, buf).map_err(Into::into)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.state != State::Open {
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_announce(cx).map_err(Into::into)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.state != State::Open {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(this.finish().map_err(Into::into))
+    }
+}
+
+/// Why bytes could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The peer does not want the stream any more (STOP_SENDING); see [`Self::code`].
+    ///
+    /// With [`ErrorCode::WT_SESSION_GONE`] the session is about to end as well: its streams may end
+    /// before the word of it arrives.
+    #[error("the peer stopped the stream with {}", application_words(*.0))]
+    Stopped(ErrorCode),
+    /// This endpoint finished or reset the stream before.
+    #[error("the stream was finished or reset before")]
+    Closed,
+    /// The session ended.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// Says a code in the application's terms where it has some.
+pub(super) fn application_words(code: ErrorCode) -> String {
+    code.to_application().map_or_else(
+        || code.to_string(),
+        |code| format!("application code {code}"),
+    )
+}
+
+impl WriteError {
+    /// Returns the application's code with which the peer stopped the stream.
+    #[must_use]
+    pub fn code(&self) -> Option<u32> {
+        match self {
+            Self::Stopped(code) => code.to_application(),
+            _ => None,
+        }
+    }
+}
+
+impl From<WriteError> for io::Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Stopped(_) => Self::new(io::ErrorKind::ConnectionReset, error),
+            WriteError::Closed => Self::new(io::ErrorKind::NotConnected, error),
+            WriteError::Session(error) => error.into(),
+        }
+    }
+}
+
+/// The session ended while waiting for the end of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct StopError(#[from] pub SessionError);

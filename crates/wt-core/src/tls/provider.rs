@@ -1,0 +1,33 @@
+//! The cryptography in use.
+//!
+//! It is handed to rustls explicitly, so that neither a process-wide default nor the features that other crates
+//! choose have a say.
+
+use std::sync::{Arc, LazyLock};
+
+use rustls::crypto::CryptoProvider;
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as backend;
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+use rustls::crypto::ring as backend;
+
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
+compile_error!("wt-core needs one of its features `ring` and `aws-lc-rs`");
+
+static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+    LazyLock::new(|| Arc::new(backend::default_provider()));
+
+/// The provider that all TLS configurations share.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::clone(&PROVIDER)
+}
+
+/// The SHA-256 of `data`.
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    let digest = backend::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .map(|suite| suite.common.hash_provider.hash(data));
+    digest
+        .and_then(|digest| digest.as_ref().try_into().ok())
+        .expect("a suite of TLS 1.3 with SHA-256")
+}
