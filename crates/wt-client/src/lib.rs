@@ -1,0 +1,30 @@
+//! WebTransport client: connect to a URL and get a session.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use wt_client::{Client, ClientConfig};
+//!
+//! let client = Client::new(ClientConfig::new())?;
+//! let session = client.connect("https://example.com/chat?room=7").await?;
+//! let mut stream = session.open_bi().await?;
+//! stream.send.write_all(b"hello").await?;
+//! stream.send.finish()?;
+//! println!("{:?}", stream.recv.read_to_end(64 * 1024).await?);
+//! session.close(0, "done");
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod connect;
+mod target;
+
+pub use client::Client;
+pub use connect::{Connect, ConnectError};
+pub use target::{InvalidUrl, Target};
+pub use wt_core::{
+    BiStream, BindError, IncomingStream, RecvStream, SendStream, Session, SessionError,
+    config::{ClientConfig, Limits, SessionConfig, TransportConfig},
+    tls::{CertificateHash, Identity, ServerVerification},
+};

@@ -1,0 +1,76 @@
+//! WebTransport for Rust: clients and servers for browsers and native programs.
+//!
+//! This is the facade: one name for the layers of the stack, chosen by cargo features. What most
+//! programs need is at the root, the rest is in the module of its layer.
+//!
+//! # A server
+//!
+//! ```no_run
+//! use wt::{Identity, Server, ServerConfig};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::bind(&ServerConfig::new(Identity::self_signed(["localhost"])?))?;
+//!     while let Some(request) = server.accept().await {
+//!         tokio::spawn(async move {
+//!             let Ok(session) = request.accept().await else { return };
+//!             while let Ok(mut stream) = session.accept_bi().await {
+//!                 if tokio::io::copy(&mut stream.recv, &mut stream.send).await.is_ok() {
+//!                     let _ = stream.send.finish();
+//!                 }
+//!             }
+//!         });
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # A client
+//!
+//! ```no_run
+//! use wt::{Client, ClientConfig};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let client = Client::new(ClientConfig::new())?;
+//!     let session = client.connect("https://example.com/").await?;
+//!     let mut stream = session.open_bi().await?;
+//!     stream.send.write_all(b"hello").await?;
+//!     stream.send.finish()?;
+//!     println!("{:?}", stream.recv.read_to_end(64 * 1024).await?);
+//!     session.close(0, "done");
+//!     client.close().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! | Feature | Default | Brings |
+//! |---|---|---|
+//! | `client` | yes | [`Client`] |
+//! | `server` | yes | [`Server`] |
+//! | `ring` | yes | cryptography by ring |
+//! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
+//! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
+
+#[cfg(feature = "client")]
+pub use wt_client as client;
+#[cfg(feature = "client")]
+pub use wt_client::{Client, ClientConfig};
+pub use wt_core as core;
+pub use wt_core::{
+    Accept, BiStream, ConnectionError, Dialect, DialectSet, ErrorCode, IncomingStream, Initiator,
+    ReadError, RecvStream, SendDatagramError, SendStream, Session, SessionError, SessionRequest,
+    WriteError, http,
+    tls::{CertificateHash, Identity, ServerVerification},
+};
+pub use wt_proto as proto;
+#[cfg(feature = "server")]
+pub use wt_server as server;
+#[cfg(feature = "server")]
+pub use wt_server::{Server, ServerConfig};
+
+/// The version of this crate.
+#[doc(alias = "__version__")]
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

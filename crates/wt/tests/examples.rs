@@ -1,0 +1,78 @@
+//! The echo examples talk to each other.
+
+#![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// How long each line of output may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A child process that does not outlive the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts an example, which cargo built along with this test.
+fn start(example: &str, args: &[&str]) -> Running {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.set_file_name("examples");
+    path.push(format!("{example}{}", std::env::consts::EXE_SUFFIX));
+    let child = Command::new(&path)
+        .args(args)
+        .stdout(Stdio::piped())
+        .spawn();
+    Running(child.unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `cargo build -p wt --examples` builds it",
+            path.display()
+        )
+    }))
+}
+
+#[test]
+fn echo_client_gets_back_what_it_sends() {
+    let mut server = start("echo_server", &["127.0.0.1:0"]);
+    let (sender, lines) = mpsc::channel();
+    let output = BufReader::new(server.0.stdout.take().unwrap());
+    thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines.recv_timeout(LIMIT).unwrap();
+    let command = lines.recv_timeout(LIMIT).unwrap();
+    let (_, args) = command.split_once(" -- ").unwrap();
+
+    let mut client = start("echo_client", &args.split(' ').collect::<Vec<_>>());
+    let mut said = String::new();
+    client
+        .0
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(
+        said,
+        "bidirectional stream: hello\nunidirectional streams: hello\ndatagram: hello\n"
+    );
+    assert!(client.0.wait().unwrap().success());
+
+    assert!(lines.recv_timeout(LIMIT).unwrap().ends_with("asks for /"));
+    assert_eq!(
+        lines.recv_timeout(LIMIT).unwrap(),
+        "the session was closed by the peer with code 0: done"
+    );
+}
