@@ -1,0 +1,95 @@
+//! The arguments of `wtctl serve`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use wt::Identity;
+
+use super::NAMES;
+use crate::{failure::Failure, reach::protocol};
+
+const EXAMPLES: &str = "\
+Examples:
+  wtctl serve
+      Listen on UDP port 4433, IPv6 and IPv4, with a certificate in memory.
+  wtctl serve --listen 127.0.0.1:0 --json
+      Take a free port and say which in one line of JSON.
+  wtctl serve --cert cert.pem --key key.pem
+      Show a certificate of your own; 'wtctl cert' makes one.
+  wtctl serve --protocols chat-2,chat-1
+      Answer a client with the first subprotocol of its offer that is one of these.
+
+Paths:
+  /, /echo, /echo/...          streams and datagrams go back as they come
+  /discard                     read everything and drop it
+  /source?bytes=N              N bytes on each bidirectional stream that the client opens
+  /push?uni=5&bidi=5&size=1000 open that many streams of that many bytes, then echo
+  /close?code=C&reason=R       close the session at once
+  /reset?code=C                reset and stop each stream at its first bytes
+  /drain                       ask the client to finish, then echo
+  /headers                     the request's fields as JSON on a stream, then echo
+  /status/NNN                  refuse the session with that status
+  /slow?ms=N                   answer after N milliseconds, then echo
+
+Any other path is refused with 404, a bad parameter with 400; a number that is left out is 0.
+SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.";
+
+/// Run the test server for browsers and tools.
+///
+/// Listens for WebTransport (HTTP/3 over QUIC, UDP) and does what the path of a session says.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    // As a doc comment, `[::]` would be a link.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        help = "Address and UDP port; [::] takes IPv4 too, port 0 picks a free one",
+        default_value = "[::]:4433",
+        value_parser = address
+    )]
+    pub(super) listen: SocketAddr,
+    /// Certificate chain in PEM, the server's own first; without it one is made in memory
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Name or address that the certificate in memory is for besides localhost, 127.0.0.1 and ::1;
+    /// can be repeated
+    #[arg(long = "hostname", value_name = "NAME", conflicts_with = "cert")]
+    hostnames: Vec<String>,
+    /// Subprotocols that the server speaks
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = protocol)]
+    pub(super) protocols: Vec<String>,
+    /// Say in one line of JSON where it listens
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Seconds in which sessions may finish after SIGINT or SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
+    grace: u32,
+}
+
+impl Args {
+    /// Loads or makes the certificate.
+    pub(super) fn identity(&self) -> Result<Identity, Failure> {
+        let identity = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Identity::from_pem_files(cert, key),
+            _ => {
+                let names = NAMES.into_iter().map(str::to_owned);
+                Identity::self_signed(names.chain(self.hostnames.iter().cloned()))
+            }
+        };
+        identity.map_err(|error| Failure::cannot_start(&error))
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace.into())
+    }
+}
+
+/// Reads the address of a socket.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write an address and a port, such as 127.0.0.1:4433, [::1]:4433 or [::]:0".to_owned()
+    })
+}

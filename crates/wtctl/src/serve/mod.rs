@@ -1,0 +1,40 @@
+//! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
+//!
+//! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
+//! server from start to end, `route` what a path means, `answer` accepting and refusing, `session`
+//! the tasks of a session, and the rest what happens on its streams.
+
+mod answer;
+mod args;
+mod discard;
+mod echo;
+mod headers;
+mod listening;
+mod push;
+mod reset;
+mod route;
+mod service;
+mod session;
+mod source;
+
+pub(crate) use self::{
+    args::{Args, address},
+    service::{NAMES, Service, Settings},
+};
+use crate::{failure::Failure, stop::Stop};
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
+    // Before the line that says that it listens: a signal may follow that at once.
+    let stop = Stop::listen()?;
+    let settings = Settings {
+        listen: args.listen,
+        identity: args.identity()?,
+        protocols: args.protocols.clone(),
+    };
+    let hash = settings.identity.certificate_hash();
+    let service = Service::bind(settings)?;
+    listening::print(service.local_addr()?, hash, args.json)?;
+    service.run(stop, args.grace()).await;
+    Ok(())
+}

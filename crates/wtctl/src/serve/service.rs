@@ -1,0 +1,106 @@
+//! The server from its start to its end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use wt::{
+    Identity, Server, ServerConfig,
+    core::{RefusalCause, config::StreamCredit},
+};
+
+use super::answer::{Refused, answer};
+use crate::{failure::Failure, stop::Stop};
+
+/// Names that every certificate in memory is for.
+pub(crate) const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// Streams of each kind that a client may have open in a session.
+///
+/// 1000 are promised at all times. Credit is renewed in portions, of which the largest is an eighth,
+/// so that a client may see that much less for a moment.
+const STREAMS: u64 = 1200;
+
+/// The same for a connection, whose CONNECT and HTTP/3 streams count too.
+const CONNECTION_STREAMS: StreamCredit = StreamCredit::new(1280, 8192);
+
+/// Connections at a time; further clients are refused.
+const CONNECTIONS: usize = 1 << 16;
+
+/// How a server is to be.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) identity: Identity,
+    /// The subprotocols that it speaks.
+    pub(crate) protocols: Vec<String>,
+}
+
+/// A server that listens and has not begun to answer.
+#[derive(Debug)]
+pub(crate) struct Service {
+    server: Server,
+    protocols: Arc<[String]>,
+    refused: Refused,
+}
+
+impl Service {
+    pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
+        let mut config = ServerConfig::new(settings.identity).with_bind(settings.listen);
+        config.transport.streams_bidi = CONNECTION_STREAMS;
+        config.transport.streams_uni = CONNECTION_STREAMS;
+        config.session.max_streams_bidi = STREAMS;
+        config.session.max_streams_uni = STREAMS;
+        config.limits.connections = Some(CONNECTIONS);
+        let server = Server::bind(&config).map_err(|error| Failure::cannot_start(&error))?;
+        Ok(Self {
+            server,
+            protocols: settings.protocols.into(),
+            refused: Refused::default(),
+        })
+    }
+
+    pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
+        let address = self.server.local_addr();
+        address.map_err(|error| Failure::cannot_start(&error))
+    }
+
+    /// Serves until `stop`, then lets sessions finish and closes the rest with code 0, within
+    /// `grace`.
+    pub(crate) async fn run(self, mut stop: Stop, grace: Duration) {
+        let mut sessions = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.asked() => break,
+                request = self.server.accept() => match request {
+                    Some(request) => {
+                        let (protocols, refused) = (self.protocols.clone(), self.refused.clone());
+                        sessions.spawn(answer(request, protocols, refused, stop.clone()));
+                    }
+                    None => break,
+                },
+                Some(ended) = sessions.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the task of a session failed");
+                    }
+                }
+            }
+        }
+        // A tenth is left for the end of the process.
+        self.server.close(grace.mul_f32(0.9)).await;
+        sessions.shutdown().await;
+        self.report();
+    }
+
+    /// Logs how often each cause led to a refusal.
+    fn report(&self) {
+        // Of what the application refused, the paths know the cause.
+        let refusals = self.server.refusals();
+        let of_stack = refusals
+            .iter()
+            .filter(|(cause, _)| *cause != RefusalCause::Application)
+            .map(|(cause, count)| (cause.to_string(), count));
+        for (cause, count) in of_stack.chain(self.refused.counts()) {
+            tracing::info!(cause, count, "refused in all");
+        }
+    }
+}
