@@ -1,0 +1,81 @@
+//! One tiny round of everything, with real processes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+
+/// Runs all workloads on `stacks` and returns the tables; the program fails when a run does.
+fn compare(stacks: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_compare"))
+        .args(["--smoke", "--stacks", stacks])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    text
+}
+
+#[test]
+fn every_workload_runs_on_quinn_and_on_this_stack() {
+    let text = compare("quinn,wt");
+    for line in [
+        "upload",
+        "download",
+        "both ways",
+        "1000 streams of 64 KiB at once",
+        "64 B request, p50",
+        "1 KiB request, p50",
+        "64 B requests, 64 in flight",
+        "1 KiB requests, 64 in flight",
+        "64 B requests, 8 sessions on a connection",
+        "1 KiB uni streams, 64 in flight",
+        "64 B datagrams delivered",
+        "1200 B datagrams delivered",
+        "datagram round trip, p50",
+        "sessions set up, one by one",
+        "sessions set up, 16 at once",
+        "first answer, p50",
+        "idle session, server's memory",
+        "second and later session on a connection, server's memory",
+        "request on one of 10 sessions, CPU",
+        "64 B echo on one of 10 open streams, CPU",
+    ] {
+        let start = format!("| {line} |");
+        let row = text.lines().find(|row| row.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("no line {line:?} in\n{text}"));
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, quinn, wt, _] = cells[..] else {
+            panic!("not two stacks: {row}");
+        };
+        assert!(
+            wt.starts_with(|c: char| c.is_ascii_digit() || c == '-'),
+            "{row}"
+        );
+        let alone = line.starts_with("second");
+        assert!(
+            alone || quinn.starts_with(|c: char| c.is_ascii_digit() || c == '-'),
+            "{row}"
+        );
+    }
+}
+
+#[test]
+fn a_workload_is_chosen_by_its_name() {
+    let output = Command::new(env!("CARGO_BIN_EXE_compare"))
+        .args(["--smoke", "--stacks", "quinn", "--only", "datagram-echo"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("| datagram round trip, p50 |"), "{text}");
+    assert!(!text.contains("| upload |"), "{text}");
+}
+
+#[test]
+fn a_workload_that_nobody_knows_is_an_error() {
+    let output = Command::new(env!("CARGO_BIN_EXE_compare"))
+        .args(["--smoke", "--only", "nonsense"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+}
