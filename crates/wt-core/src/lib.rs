@@ -19,6 +19,7 @@ pub mod config;
 mod connection;
 mod endpoint;
 mod error;
+pub mod events;
 mod lock;
 mod quic;
 mod refusal;
