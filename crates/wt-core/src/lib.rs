@@ -21,6 +21,7 @@ pub mod diagnostics;
 mod endpoint;
 mod error;
 pub mod events;
+pub mod fault;
 mod lock;
 pub mod observe;
 mod quic;
