@@ -23,6 +23,7 @@ mod error;
 pub mod events;
 pub mod fault;
 mod lock;
+pub mod manager;
 pub mod observe;
 mod quic;
 mod refusal;

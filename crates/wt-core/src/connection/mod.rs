@@ -265,9 +265,14 @@ impl Connection {
     ///
     /// Cancel safe: the connection goes on closing.
     pub async fn close(&self, code: u32, reason: &str) {
+        self.start_close(code, reason);
+        self.closed().await;
+    }
+
+    /// Does what [`Self::close`] does, but does not wait.
+    pub(crate) fn start_close(&self, code: u32, reason: &str) {
         self.inner().close_sessions(code, reason);
         self.inner().release();
-        self.closed().await;
     }
 
     /// Closes the connection at once with an HTTP/3 error code; sessions see no reason of their own.
