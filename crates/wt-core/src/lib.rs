@@ -34,6 +34,8 @@ mod stats;
 mod stream;
 pub mod tls;
 
+/// Buffers, as the methods here take and give them.
+pub use bytes;
 pub use connection::Connection;
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};

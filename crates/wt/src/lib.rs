@@ -50,6 +50,7 @@
 //! |---|---|---|
 //! | `client` | yes | [`Client`] |
 //! | `server` | yes | [`Server`] |
+//! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
 //! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
@@ -60,9 +61,14 @@ pub use wt_client as client;
 pub use wt_client::{Client, ClientConfig};
 pub use wt_core as core;
 pub use wt_core::{
-    Accept, BiStream, ConnectionError, Dialect, DialectSet, ErrorCode, IncomingStream, Initiator,
-    ReadError, RecvStream, SendDatagramError, SendStream, Session, SessionError, SessionRequest,
-    WriteError, http,
+    Accept, BiStream, ConnectError, ConnectionError, ConnectionState, Dialect, DialectSet,
+    ErrorCode, IncomingStream, Initiator, ReadError, RecvStream, SendDatagramError, SendStream,
+    Session, SessionError, SessionId, SessionRequest, SessionState, StreamDirection, StreamId,
+    StreamState, WriteError, bytes,
+    config::ConfigError,
+    events::{Emitter, Event, EventKind, Events},
+    fault::{Category, Fault},
+    http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
 pub use wt_proto as proto;
