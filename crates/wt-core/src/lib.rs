@@ -33,6 +33,7 @@ mod state;
 mod stats;
 mod stream;
 pub mod tls;
+pub mod util;
 
 /// Buffers, as the methods here take and give them.
 pub use bytes;

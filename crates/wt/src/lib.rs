@@ -62,12 +62,11 @@ pub use wt_client::{Client, ClientConfig};
 pub use wt_core as core;
 pub use wt_core::{
     Accept, BiStream, ConnectError, ConnectionError, ConnectionState, Dialect, DialectSet,
-    ErrorCode, IncomingStream, Initiator, ReadError, RecvStream, SendDatagramError, SendStream,
-    Session, SessionError, SessionId, SessionRequest, SessionState, StreamDirection, StreamId,
-    StreamState, WriteError, bytes,
-    config::ConfigError,
-    events::{Emitter, Event, EventKind, Events},
-    fault::{Category, Fault},
+    ErrorCode, IncomingStream, Initiator, ProtocolViolation, ReadError, RecvStream,
+    SendDatagramError, SendStream, Session, SessionError, SessionId, SessionRequest, SessionState,
+    StreamDirection, StreamId, StreamState, WriteError, bytes, config,
+    events::{self, Emitter, Event, EventKind, Events},
+    fault::{self, Category, Fault},
     http,
     tls::{CertificateHash, Identity, ServerVerification},
 };

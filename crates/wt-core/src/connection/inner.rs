@@ -132,6 +132,8 @@ struct Told {
 
 /// A connection, as its handles, its sessions and the driver know it.
 pub(crate) struct Inner {
+    /// Never that of another connection, as an address in memory would be.
+    id: usize,
     quic: quinn::Connection,
     origin: Origin,
     pub(super) state: Mutex<State>,
@@ -192,7 +194,9 @@ impl Inner {
             sessions: HashMap::new(),
             asked: HashMap::new(),
         };
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
         Arc::new(Self {
+            id: NEXT.fetch_add(1, Relaxed),
             quic,
             state: Mutex::new(state),
             ready: Arc::default(),
@@ -220,6 +224,10 @@ impl Inner {
     }
 
     // ---- getters
+
+    pub(crate) const fn id(&self) -> usize {
+        self.id
+    }
 
     pub(crate) const fn quic(&self) -> &quinn::Connection {
         &self.quic
@@ -267,14 +275,14 @@ impl Inner {
         let mut told = lock(&self.told);
         told.established = true;
         self.tell(|| TellEvent::ConnectionEstablished {
-            connection: self.quic.stable_id(),
+            connection: self.id,
             remote: self.quic.remote_address(),
         });
         // It may have ended in the meantime.
         if told.ended
             && let Some(error) = self.end()
         {
-            self.tell(|| TellEvent::connection_ended(self.quic.stable_id(), error.clone()));
+            self.tell(|| TellEvent::connection_ended(self.id, error.clone()));
         }
     }
 
@@ -286,14 +294,14 @@ impl Inner {
             if !error.is_graceful() {
                 count(&self.origin.totals.connections_lost);
             }
-            self.tell(|| TellEvent::connection_ended(self.quic.stable_id(), error.clone()));
+            self.tell(|| TellEvent::connection_ended(self.id, error.clone()));
         }
     }
 
     fn tell_closed(&self, session: SessionId, error: &SessionError) {
         count(&self.origin.totals.sessions_ended);
         self.tell(|| TellEvent::SessionClosed {
-            connection: self.quic.stable_id(),
+            connection: self.id,
             session,
             error: error.clone(),
         });
@@ -302,7 +310,7 @@ impl Inner {
     /// Tells which limits of a session the peer raised.
     fn tell_credit(&self, session: &Shared) {
         let Some(flow) = &session.flow else { return };
-        let (connection, id) = (self.quic.stable_id(), session.id);
+        let (connection, id) = (self.id, session.id);
         let known = &session.known_limits;
         let raised = |known: &AtomicU64, limit: u64| known.swap(limit, Relaxed) < limit;
         let max_data = flow.send_data.limit();
@@ -436,7 +444,7 @@ impl Inner {
             &format_args!("{violation}; closing the connection"),
         );
         let error = ConnectionError::Violation(violation);
-        let connection = self.quic.stable_id();
+        let connection = self.id;
         self.errors.fetch_add(1, Relaxed);
         self.tell(|| TellEvent::ProtocolError {
             connection,
@@ -610,7 +618,7 @@ impl Inner {
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
         count(&self.origin.totals.sessions_made);
-        let (connection, session) = (self.quic.stable_id(), shared.id);
+        let (connection, session) = (self.id, shared.id);
         self.tell(|| TellEvent::SessionReady {
             connection,
             session,
@@ -676,7 +684,7 @@ impl Inner {
                 Event::Settings => {
                     self.settings.store(true, SeqCst);
                     self.settings_arrived.notify_waiters();
-                    let connection = self.quic.stable_id();
+                    let connection = self.id;
                     self.tell(|| TellEvent::SettingsReceived { connection });
                 }
                 Event::Requested { id, head, dialect } => {
@@ -702,7 +710,7 @@ impl Inner {
                 Event::Draining { id } => {
                     if let Some(session) = state.sessions.get(&id) {
                         session.set_draining();
-                        let connection = self.quic.stable_id();
+                        let connection = self.id;
                         self.tell(|| TellEvent::SessionDraining {
                             connection,
                             session: id,
@@ -753,7 +761,7 @@ impl Inner {
             state.proto.reject(request.0, status, HeaderMap::new());
             return;
         }
-        let (connection, session) = (self.quic.stable_id(), request.0);
+        let (connection, session) = (self.id, request.0);
         self.tell(|| TellEvent::SessionRequest {
             connection,
             session,

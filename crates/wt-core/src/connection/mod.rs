@@ -238,10 +238,11 @@ impl Connection {
         self.inner().events().subscribe()
     }
 
-    /// Returns a number that tells connections of one endpoint apart.
+    /// Returns a number that tells connections apart; no other connection of this process ever has the same.
     #[must_use]
+    #[doc(alias = "connection_id")]
     pub fn stable_id(&self) -> usize {
-        self.inner().quic().stable_id()
+        self.inner().id()
     }
 
     /// Tells the peer that no new sessions are taken and asks all sessions to finish (GOAWAY).

@@ -251,7 +251,7 @@ impl Session {
 
     /// Returns the number that tells the session's connection apart from others of its endpoint.
     pub(crate) fn connection_id(&self) -> usize {
-        self.shared().conn().quic().stable_id()
+        self.shared().conn().id()
     }
 
     /// Listens to what happens to the session and its streams from now on, up to its end.
