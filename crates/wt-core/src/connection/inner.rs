@@ -1,5 +1,7 @@
 //! The part of a connection that its handles, its sessions and the driver share.
 
+mod tell;
+
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -32,7 +34,6 @@ use crate::{
     lock::lock,
     refusal::{self, RefusalCause},
     session::{Heads, Shared},
-    state::ConnectionState,
     stats::{Totals, count},
     stream::{Slot, quic_code},
 };
@@ -260,114 +261,6 @@ impl Inner {
             self.origin.refusals.note(cause.into(), peer, detail);
         } else {
             tracing::debug!(peer = %self.quic.remote_address(), %detail, "refused");
-        }
-    }
-
-    /// Tells what happened to those who listen to the connection or to its endpoint.
-    pub(crate) fn tell(&self, event: impl Fn() -> TellEvent) {
-        self.events.emit_with(&event);
-        self.origin.events.emit_with(&event);
-    }
-
-    /// Tells that the handshake is over.
-    pub(crate) fn tell_established(&self) {
-        count(&self.origin.totals.connections_made);
-        let mut told = lock(&self.told);
-        told.established = true;
-        self.tell(|| TellEvent::ConnectionEstablished {
-            connection: self.id,
-            remote: self.quic.remote_address(),
-        });
-        // It may have ended in the meantime.
-        if told.ended
-            && let Some(error) = self.end()
-        {
-            self.tell(|| TellEvent::connection_ended(self.id, error.clone()));
-        }
-    }
-
-    /// Tells how the connection ended, unless it never began.
-    fn tell_ended(&self, error: &ConnectionError) {
-        let mut told = lock(&self.told);
-        told.ended = true;
-        if told.established {
-            if !error.is_graceful() {
-                count(&self.origin.totals.connections_lost);
-            }
-            self.tell(|| TellEvent::connection_ended(self.id, error.clone()));
-        }
-    }
-
-    fn tell_closed(&self, session: SessionId, error: &SessionError) {
-        count(&self.origin.totals.sessions_ended);
-        self.tell(|| TellEvent::SessionClosed {
-            connection: self.id,
-            session,
-            error: error.clone(),
-        });
-    }
-
-    /// Tells which limits of a session the peer raised.
-    fn tell_credit(&self, session: &Shared) {
-        let Some(flow) = &session.flow else { return };
-        let (connection, id) = (self.id, session.id);
-        let known = &session.known_limits;
-        let raised = |known: &AtomicU64, limit: u64| known.swap(limit, Relaxed) < limit;
-        let max_data = flow.send_data.limit();
-        if raised(&known.data, max_data) {
-            self.tell(|| TellEvent::SessionMaxDataUpdated {
-                connection,
-                session: id,
-                max_data,
-            });
-        }
-        for (dir, known) in [(Dir::Bi, &known.bidi), (Dir::Uni, &known.uni)] {
-            let max_streams = flow.open(dir).limit();
-            if raised(known, max_streams) {
-                self.tell(|| TellEvent::SessionMaxStreamsUpdated {
-                    connection,
-                    session: id,
-                    dir,
-                    max_streams,
-                });
-            }
-        }
-    }
-
-    pub(crate) const fn events(&self) -> &Emitter<TellEvent> {
-        &self.events
-    }
-
-    /// Returns when the connection was made.
-    pub(crate) const fn created(&self) -> Instant {
-        self.created
-    }
-
-    /// Returns how often something went wrong: violations, refused requests, sessions that were torn.
-    pub(crate) fn errors(&self) -> u64 {
-        self.errors.load(Relaxed)
-    }
-
-    /// Returns since when no stream and no datagram has moved, as far as anybody has looked.
-    pub(crate) fn last_activity(&self) -> Instant {
-        lock(&self.activity).look(&self.quic.stats())
-    }
-
-    /// Returns what waits to be answered.
-    pub(crate) fn pending_requests(&self) -> usize {
-        lock(&self.requests).len()
-    }
-
-    pub(crate) fn state(&self) -> ConnectionState {
-        match self.end() {
-            Some(end) if end.is_graceful() => ConnectionState::Closed,
-            Some(_) => ConnectionState::Failed,
-            None if self.is_released() || self.quic.close_reason().is_some() => {
-                ConnectionState::Closing
-            }
-            None if self.going_away.load(SeqCst) => ConnectionState::Draining,
-            None if self.settings.load(SeqCst) => ConnectionState::Connected,
-            None => ConnectionState::Connecting,
         }
     }
 
