@@ -130,7 +130,10 @@ impl Reach {
 
 /// Says in one line why there is no session, and what to do.
 pub(crate) fn no_session(error: &ConnectError) -> Failure {
-    let text = chain(error);
+    let text = chain(error).replace(
+        "invalid peer certificate: UnknownIssuer",
+        "no authority that is trusted here issued the server's certificate",
+    );
     Failure::during_work(match advice(error) {
         Some(advice) => format!("{text}; {advice}"),
         None => text,
@@ -146,7 +149,8 @@ fn advice(error: &ConnectError) -> Option<&'static str> {
             reason,
             ..
         })) if !reason.contains("hash") => {
-            "--ca FILE trusts an authority of your own, --cert-hash HASH this one certificate"
+            "--ca FILE trusts an authority of your own, --cert-hash HASH this one certificate \
+             ('wtctl doctor' shows its hash)"
         }
         ConnectError::Session(E::Connection(ConnectionError::Tls {
             alert: ConnectionError::NO_APPLICATION_PROTOCOL,
