@@ -197,7 +197,7 @@ async fn of_a_wtransport_server_it_says_what_is_missing() {
     said.says(&[
         "names localhost, 127.0.0.1, ::1",
         &format!("SHA-256 {}", identity.certificate_hash()),
-        "flow control no",
+        "flow control none of sessions",
         "0xc671706a = 1 draft-07, 1 session on a connection",
         "ok draft-02 session in ",
         "ok draft-07 session in ",

@@ -38,10 +38,10 @@ or not at all with --insecure. What is said of Chromium and Firefox was measured
 Safari is reported by others. Exit status: 0 when every dialect that the server offers leads to a
 session and each browser of --browser would connect, 1 when not, 2 for bad arguments.";
 
-/// Say what a server offers and which browsers would connect, and if not, why and what to change.
+/// Say what a server offers and which browsers would connect.
 ///
-/// Shows its addresses, its certificate, its SETTINGS in words, and how the handshake of each dialect
-/// ends.
+/// Shows its addresses, its certificate, its SETTINGS in words, how the handshake of each dialect ends,
+/// and where a browser would not connect, why and what to change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -108,7 +108,7 @@ pub(super) fn session_limit(settings: &Settings, dialect: Dialect) -> Option<u64
 /// Says the flow control of sessions in a line.
 pub(super) fn flow_control_words(settings: &Settings) -> String {
     match flow_control(settings) {
-        None => "no".to_owned(),
+        None => "none of sessions".to_owned(),
         Some(limits) => format!(
             "{} of data, {} bidirectional and {} unidirectional streams at the start of a session",
             size(limits.max_data),
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn limits_of_zero_are_no_flow_control() {
         let zero = Settings::new().with(Setting::SETTINGS_WT_INITIAL_MAX_DATA, VarInt::from_u32(0));
-        assert_eq!(flow_control_words(&zero), "no");
+        assert_eq!(flow_control_words(&zero), "none of sessions");
         let some = zero
             .with(
                 Setting::SETTINGS_WT_INITIAL_MAX_DATA,

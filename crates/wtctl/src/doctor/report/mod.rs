@@ -60,7 +60,8 @@ struct Words<W> {
     arrow: &'static str,
     /// The heading of the section, until it is written.
     heading: &'static str,
-    last_fix: String,
+    /// Those that were told in this section.
+    fixes: Vec<String>,
 }
 
 impl<W: Write> Words<W> {
@@ -74,12 +75,13 @@ impl<W: Write> Words<W> {
             signs,
             arrow,
             heading: "",
-            last_fix: String::new(),
+            fixes: Vec::new(),
         }
     }
 
     fn section(&mut self, heading: &'static str) {
         self.heading = heading;
+        self.fixes.clear();
     }
 
     fn row(&mut self, text: &str) -> io::Result<()> {
@@ -113,10 +115,10 @@ impl<W: Write> Words<W> {
 
     /// What to do, below what is wrong; several faults with the same remedy have it once.
     fn fix(&mut self, fix: &str) -> io::Result<()> {
-        if self.last_fix == fix {
+        if self.fixes.iter().any(|told| told == fix) {
             return Ok(());
         }
-        fix.clone_into(&mut self.last_fix);
+        self.fixes.push(fix.to_owned());
         let (arrow, width) = (self.arrow, self.sign_width() + 1 + NAME + 1);
         self.row(&format!("{:width$}{VALUE}{arrow} {fix}{VALUE:#}", ""))
     }
@@ -287,7 +289,7 @@ impl<W: Write> Words<W> {
             let pair = pair((setting, value));
             let sign = self.sign_width();
             self.row(&format!(
-                "{:sign$} {QUIET}{pair:<width$}{QUIET:#} {meaning}",
+                "{:sign$} {QUIET}{pair:<width$}{QUIET:#}  {meaning}",
                 ""
             ))?;
         }
