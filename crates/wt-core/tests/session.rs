@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use common::{Pair, configs, eventually, pair, pair_with, raw, recv, session, within};
 use futures_util::FutureExt;
@@ -312,6 +312,23 @@ async fn requests_that_cannot_be_sent_are_refused_here() {
         assert!(matches!(error, ConnectError::InvalidRequest(_)), "{error}");
     }
     pair.session().await;
+}
+
+#[tokio::test]
+async fn an_accepted_session_begins_when_its_answer_is_on_its_way() {
+    let pair = pair().await;
+    let (request, asking) = ask(&pair, "/", HeaderMap::new(), &[]).await;
+    let mut accepting = pin!(request.accept());
+    // Nothing else has run: streams that were opened now could overtake the answer, and a client
+    // keeps few of such.
+    assert!(accepting.as_mut().now_or_never().is_none());
+    let server = within(accepting).await.unwrap();
+    let mut stream = server.open_uni().await.unwrap();
+    stream.write_all(b"first").await.unwrap();
+    stream.finish().unwrap();
+    let client = within(asking).await.unwrap().unwrap();
+    let mut stream = within(client.accept_uni()).await.unwrap();
+    assert_eq!(within(stream.read_to_end(10)).await.unwrap(), "first");
 }
 
 #[tokio::test]

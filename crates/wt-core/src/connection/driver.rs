@@ -553,8 +553,11 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Step<bool> {
         let mut progress = self.poll_opening(cx)?;
         self.announce_credit();
+        // Who waits for an answer that is distributed now goes on when it has been written.
+        let answering = std::mem::take(&mut lock(&self.inner.state).answering);
         progress |= self.distribute();
         progress |= self.poll_ready()?;
+        drop(answering);
         for chore in self.inner.take_chores() {
             self.chores.push(chore);
         }

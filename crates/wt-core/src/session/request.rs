@@ -206,14 +206,16 @@ impl SessionRequest {
 
     /// Accepts the session with a status, header fields and a subprotocol.
     ///
+    /// Returns when the answer is on its way, so that nothing that the session sends overtakes it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, the session is closed.
+    ///
     /// # Errors
     ///
     /// See [`AnswerError`]. When the answer cannot be sent as it is, the request is refused with
     /// status 500.
-    #[allow(
-        clippy::unused_async,
-        reason = "an answer may have to wait one day; callers are ready"
-    )]
     pub async fn accept_with(mut self, answer: Accept) -> Result<Session, AnswerError> {
         let response = match self.response(&answer) {
             Ok(response) => response,
@@ -232,8 +234,13 @@ impl SessionRequest {
             protocol: answer.protocol,
             dialect: self.dialect,
         };
-        let shared = self.conn.inner().accept_session(self.id, heads)?;
-        Ok(Session::new(shared, self.conn.clone()))
+        let (shared, answered) = self.conn.inner().accept_session(self.id, heads)?;
+        let session = Session::new(shared, self.conn.clone());
+        tokio::select! {
+            _ = answered => {}
+            _ = session.closed() => {}
+        }
+        Ok(session)
     }
 
     fn response(&self, answer: &Accept) -> Result<HeaderMap, AnswerError> {
