@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use quinn::VarInt;
+use tokio::net::UdpSocket;
 use wt::ErrorCode;
 use wt_tests::{
     proxy::{Faults, Proxy},
@@ -284,6 +285,48 @@ async fn half_open_streams_do_not_stay() {
     bystander.is_served().await;
     target.until(raw::WAIT, |facts| facts.sessions == 2).await;
     target.assert_grown_at_most(16);
+}
+
+/// Returns the first packet of a client, as it leaves.
+async fn first_packet(endpoint: &quinn::Endpoint, trap: &UdpSocket) -> Vec<u8> {
+    let address = trap.local_addr().unwrap();
+    let connecting = endpoint.connect(address, "localhost").unwrap();
+    let mut packet = vec![0; 2000];
+    let (len, _) = within("the first packet", trap.recv_from(&mut packet))
+        .await
+        .unwrap();
+    packet.truncate(len);
+    drop(connecting);
+    packet
+}
+
+#[tokio::test]
+async fn handshakes_that_wait_keep_little() {
+    const CLIENTS: usize = 32;
+    const ROUNDS: usize = 20;
+    let args = ["handshakes=1", "incoming-buffer=262144", "idle=60000"];
+    let (target, bystander) = scene(&args).await;
+    let endpoint = raw::client_endpoint(raw::transport());
+    let mut attackers = Vec::new();
+    for _ in 0..CLIENTS {
+        let trap = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let packet = first_packet(&endpoint, &trap).await;
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(("127.0.0.1", target.port)).await.unwrap();
+        attackers.push((socket, packet));
+    }
+    // The first is the one handshake that is worked on, and never goes on. The others wait, and what they send
+    // meanwhile is kept for them: 25 MB.
+    for _ in 0..ROUNDS {
+        for (socket, packet) in &attackers {
+            for _ in 0..32 {
+                socket.send(packet).await.unwrap();
+            }
+        }
+        // On the same socket, so that the server has read what came before.
+        bystander.echo().await;
+    }
+    target.assert_grown_at_most(8);
 }
 
 #[tokio::test]
