@@ -925,6 +925,7 @@ async fn goaway(raw: &Raw) -> u64 {
         loop {
             let (kind, payload) = frames.next().await.unwrap().unwrap();
             if kind == wire::GOAWAY {
+                raw.keep(frames);
                 return wire::read_varint(&mut &payload[..]).unwrap();
             }
         }
