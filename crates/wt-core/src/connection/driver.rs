@@ -681,7 +681,7 @@ impl Driver {
             self.linger_until(&state),
             state.closing.front().map(|(due, _)| *due),
             state.audit.map(|audit| audit.due),
-            self.closing_until,
+            self.closing_until.filter(|_| self.leaving.is_none()),
             self.leaving.map(|leaving| leaving.look),
         ];
         all.into_iter().flatten().min()
