@@ -384,6 +384,12 @@ async fn answers_that_cannot_be_sent_are_errors_and_500() {
         |e| matches!(e, AnswerError::Protocol(p) if p == "unknown"),
     )
     .await;
+    let mut large = HeaderMap::new();
+    large.insert("x-long", "0".repeat(17_000).try_into().unwrap());
+    wrong(Accept::new().headers(large), |e| {
+        *e == AnswerError::TooLarge
+    })
+    .await;
     let (request, asking) = ask(&pair, "/", HeaderMap::new(), &[]).await;
     let error = request.reject(StatusCode::OK).unwrap_err();
     assert_eq!(error, AnswerError::Status(StatusCode::OK));

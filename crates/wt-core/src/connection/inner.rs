@@ -628,6 +628,11 @@ impl Inner {
                         session.credit_due();
                     }
                 }
+                Event::Datagram { id, payload } => {
+                    if let Some(session) = state.sessions.get(&id) {
+                        session.push_datagram(payload);
+                    }
+                }
                 Event::Closed { id, end } => {
                     let peer = self.quic.remote_address();
                     tracing::debug!(%peer, session = id.get(), %end, "session over");
@@ -833,19 +838,25 @@ impl Inner {
 
     /// Brings a datagram to its session; gives it back when that is `reader`.
     pub(crate) fn route_datagram(&self, datagram: Bytes, reader: SessionId) -> Option<Bytes> {
-        match wt_proto::datagram::decode(datagram) {
+        let placed = match wt_proto::datagram::decode(datagram) {
             Ok((id, payload)) if id == reader => return Some(payload),
             Ok((id, payload)) => self.place_datagram(id, payload),
-            Err(violation) => {
-                self.violated(violation);
-            }
+            Err(violation) => Err(violation),
+        };
+        if let Err(violation) = placed {
+            self.violated(violation);
         }
         None
     }
 
-    pub(super) fn place_datagram(&self, id: SessionId, payload: Bytes) {
+    pub(super) fn place_datagram(
+        &self,
+        id: SessionId,
+        payload: Bytes,
+    ) -> Result<(), ProtocolViolation> {
         let mut state = lock(&self.state);
-        match state.proto.route(id) {
+        let allowed = self.allowance.granted(Dir::Bi);
+        match state.proto.handle_datagram(id, allowed)? {
             Route::Deliver => {
                 if let Some(session) = state.sessions.get(&id) {
                     session.push_datagram(payload);
@@ -859,6 +870,7 @@ impl Inner {
             }
             Route::Reject(_) => {}
         }
+        Ok(())
     }
 }
 

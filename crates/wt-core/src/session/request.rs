@@ -87,6 +87,9 @@ pub enum AnswerError {
     /// The status does not do what was asked for: 2xx accepts, anything else from 300 refuses.
     #[error("status {0} cannot be used here: 2xx accepts a session, 3xx to 5xx refuse it")]
     Status(StatusCode),
+    /// The client does not take so many header fields (SETTINGS_MAX_FIELD_SECTION_SIZE; RFC 9114, 4.2.2).
+    #[error("the header fields of the answer are larger than the client takes")]
+    TooLarge,
     /// A header field cannot be sent.
     #[error("{0}")]
     Header(String),
@@ -256,6 +259,10 @@ impl SessionRequest {
             let value: HeaderValue = subprotocol::encode_choice(protocol)
                 .map_err(|error| AnswerError::Header(error.to_string()))?;
             headers.insert(subprotocol::WT_PROTOCOL, value);
+        }
+        let conn = self.conn.inner();
+        if !conn.with_proto(|proto| proto.takes_answer(self.id, answer.status, &headers)) {
+            return Err(AnswerError::TooLarge);
         }
         Ok(headers)
     }
