@@ -1,10 +1,17 @@
 //! The server: an endpoint whose connections bring requests for sessions.
 
+mod diagnostics;
+mod shutdown;
+mod stats;
+
 use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,6 +22,12 @@ use tokio::{
 };
 use wt_core::{
     BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest, config::ServerConfig,
+};
+
+pub use self::{
+    diagnostics::{Issue, ServerDiagnostics},
+    shutdown::Shutdown,
+    stats::ServerStats,
 };
 
 /// A WebTransport server.
@@ -32,6 +45,9 @@ struct Inner {
     requests: AsyncMutex<mpsc::Receiver<SessionRequest>>,
     connections: Connections,
     acceptor: JoinHandle<()>,
+    config: ServerConfig,
+    started: Instant,
+    closed: AtomicBool,
 }
 
 impl Drop for Inner {
@@ -43,11 +59,24 @@ impl Drop for Inner {
 
 /// The connections that are alive.
 #[derive(Clone, Debug, Default)]
-struct Connections(Arc<Mutex<HashMap<usize, Connection>>>);
+struct Connections(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    alive: Mutex<HashMap<usize, Connection>>,
+    /// How many there ever were.
+    accepted: AtomicU64,
+}
 
 impl Connections {
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<usize, Connection>) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.alive.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, connection: &Connection) {
+        self.0.accepted.fetch_add(1, Relaxed);
+        let id = connection.stable_id();
+        self.with(|all| all.insert(id, connection.clone()));
     }
 }
 
@@ -70,7 +99,22 @@ impl Server {
             requests,
             connections,
             acceptor,
+            config: config.clone(),
+            started: Instant::now(),
+            closed: AtomicBool::new(false),
         })))
+    }
+
+    /// Returns the configuration that the server was bound with.
+    #[must_use]
+    pub fn config(&self) -> &ServerConfig {
+        &self.0.config
+    }
+
+    /// Returns whether clients are taken: `true` until [`Self::close`] begins.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        !self.0.closed.load(Relaxed)
     }
 
     /// Returns the address that the server listens on.
@@ -114,25 +158,37 @@ impl Server {
         self.0.requests.lock().await.recv().await
     }
 
-    /// Shuts down in order, within `grace`.
-    ///
-    /// Takes no new clients and sessions, asks every session to finish, leaves them half of the time
-    /// to do so, closes the rest with code 0, and waits until the peers know. The last tenth of the
-    /// time is for what QUIC has to say.
+    /// Shuts down in order, within `grace`, as [`Self::shut_down`] does with code 0.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe in that it may be called again; sessions that were asked to finish stay asked.
     pub async fn close(&self, grace: Duration) {
+        self.shut_down(&Shutdown::new(grace)).await;
+    }
+
+    /// Shuts down in order.
+    ///
+    /// Takes no new clients and sessions, asks every session to finish, leaves them half of the time
+    /// to do so, closes the rest with the code and reason given, and waits until the peers know. The
+    /// last tenth of the time is for what QUIC has to say.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe in that it may be called again; sessions that were asked to finish stay asked.
+    pub async fn shut_down(&self, shutdown: &Shutdown) {
+        self.0.closed.store(true, Relaxed);
+        let grace = shutdown.grace;
         let start = Instant::now();
         let (halfway, late, deadline) = (start + grace / 2, start + grace * 9 / 10, start + grace);
         self.0.endpoint.stop_accepting();
         let mut closing = JoinSet::new();
         for connection in self.connections() {
             connection.goaway();
+            let (code, reason) = (shutdown.code, shutdown.reason.clone());
             closing.spawn(async move {
                 let _ = timeout_at(halfway, connection.idle()).await;
-                let _ = timeout_at(late, connection.close(0, "")).await;
+                let _ = timeout_at(late, connection.close(code, &reason)).await;
             });
         }
         while closing.join_next().await.is_some() {}
@@ -179,12 +235,11 @@ async fn serve(
     requests: &mpsc::Sender<SessionRequest>,
     connections: &Connections,
 ) {
-    let id = connection.stable_id();
-    connections.with(|all| all.insert(id, connection.clone()));
+    connections.add(&connection);
     while let Ok(request) = connection.accept_session().await {
         if requests.send(request).await.is_err() {
             break;
         }
     }
-    connections.with(|all| all.remove(&id));
+    connections.with(|all| all.remove(&connection.stable_id()));
 }
