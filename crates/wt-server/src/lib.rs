@@ -25,6 +25,7 @@
 //! | [`Router`] | which [`Handler`] answers which path |
 //! | [`extract`] | what the arguments of handlers are made from |
 //! | [`middleware`] | what sees requests before handlers do: authentication, limits, logs |
+//! | [`ServerCluster`] | the same routes on several addresses |
 //! | [`Server`] | the server beneath, whose requests are taken one by one |
 //!
 //! # By hand
@@ -49,6 +50,7 @@
 //! ```
 
 mod app;
+mod cluster;
 pub mod extract;
 mod handler;
 mod message;
@@ -58,6 +60,7 @@ mod routing;
 mod server;
 
 pub use app::{AppConfig, AppError, AppStats, HookResult, Resource, RunningApp, ServerApp};
+pub use cluster::{ClusterStats, ServerCluster};
 pub use handler::{Close, Decide, Ending, Handler, IntoEnding, decide};
 pub use message::{BoxError, Outcome, Peer, Request, Response, accept, refuse};
 pub use response::IntoResponse;
