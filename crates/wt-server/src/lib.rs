@@ -8,8 +8,8 @@
 //!     let mut stream = session.open_uni().await?;
 //!     stream.write_all(format!("hello, {name}").as_bytes()).await?;
 //!     stream.finish()?;
-//!     // The end of the handler closes the session: wait until the client has it all.
-//!     stream.closed().await?;
+//!     // The end of the handler closes the session: leave it to the client, which reads first.
+//!     session.closed().await;
 //!     Ok(())
 //! }
 //!

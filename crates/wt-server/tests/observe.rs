@@ -6,8 +6,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{client, config, ended, eventually, start};
+use common::{LIMIT, client, config, ended, eventually, start};
+use futures_util::StreamExt;
+use tokio::time::timeout;
 use wt_client::{Client, ClientConfig};
+use wt_core::{
+    events::Event,
+    observe::{Observe, State},
+};
 use wt_server::{Issue, Server, ServerApp, Session};
 
 #[tokio::test]
@@ -47,6 +53,29 @@ async fn stats_count_connections_sessions_and_refusals() {
 }
 
 #[tokio::test]
+async fn events_tell_of_requests_and_sessions() {
+    let app = ServerApp::new(config()).route("/{x}", async |_: Session| {});
+    let running = start(app).await;
+    let mut events = running.app.server().events();
+    let session = running.session("/a?b").await;
+    ended(&session).await;
+    let (mut path, mut closed) = (None, false);
+    while !closed {
+        match timeout(LIMIT, events.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+        {
+            Event::SessionRequest { path: asked, .. } => path = Some(asked),
+            Event::SessionClosed { .. } => closed = true,
+            _ => {}
+        }
+    }
+    assert_eq!(path.as_deref(), Some("/a?b"));
+}
+
+#[tokio::test]
 async fn diagnostics_say_what_is_wrong() {
     let mut config = config();
     config.limits.connections = Some(1);
@@ -74,7 +103,12 @@ async fn diagnostics_say_what_is_wrong() {
     let seen = server.diagnostics();
     let (active, max) = (1, 1);
     assert_eq!(seen.issues(), [Issue::HighConnectionUsage { active, max }]);
-    assert_eq!((seen.connections_open, seen.connections_closing), (1, 0));
+    assert_eq!(seen.connection_states["connected"], 1);
+    assert_eq!(seen.session_states.values().sum::<usize>(), 1);
+    let observed = server.observe();
+    assert_eq!((observed.state, observed.kind), (State::Active, "server"));
+    assert_eq!(observed.get("sessions"), Some(1.0));
+    assert_eq!(observed.issues, ["High connection usage: 100.0%"]);
     assert!(
         seen.to_string()
             .contains("\nsessions: 1 active\n! High connection usage: 100.0%")

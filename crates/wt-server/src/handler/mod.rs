@@ -36,10 +36,13 @@ use crate::{
 ///
 /// # The end
 ///
-/// When the function returns, fails or panics, its session is closed. **Closing resets the streams
-/// that are still in flight**: wait for `SendStream::closed` on what the peer is to have before the
-/// end. A function that goes on after its session is over does no harm until the server shuts
-/// down, which drops it. An error or a panic ends no other session, and is logged.
+/// When the function returns, fails or panics, its session is closed, and **closing cuts off what is
+/// on its way**: the streams are reset, and the client may throw away what it has not read yet. So
+/// let the client have the last word where the last bytes matter, for instance by
+/// `session.closed().await` as the last thing.
+///
+/// A function that goes on after its session is over does no harm until the server shuts down, which
+/// drops it. An error or a panic ends no other session, and is logged.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot serve sessions with state `{S}`",
     note = "it has to be an async function, `Clone + Send + Sync`, whose arguments are extractors \

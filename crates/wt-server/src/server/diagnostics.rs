@@ -1,8 +1,11 @@
 //! What is the matter with a server, if anything.
 
-use std::{fmt, net::SocketAddr, time::SystemTime};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::SystemTime};
 
-use wt_core::tls::CertificateHash;
+use wt_core::{
+    observe::{Observe, Snapshot, State},
+    tls::CertificateHash,
+};
 
 use super::{Server, ServerStats};
 
@@ -18,10 +21,10 @@ pub struct ServerDiagnostics {
     pub local_address: Option<SocketAddr>,
     /// How many connections it may have (`limits.connections`).
     pub max_connections: Option<usize>,
-    /// Connections that are open.
-    pub connections_open: usize,
-    /// Connections that are closing.
-    pub connections_closing: usize,
+    /// How many connections are in each state.
+    pub connection_states: BTreeMap<&'static str, usize>,
+    /// How many sessions are in each state.
+    pub session_states: BTreeMap<&'static str, usize>,
     /// The SHA-256 of its certificate.
     pub certificate: CertificateHash,
     /// When its certificate expires.
@@ -75,22 +78,55 @@ impl Server {
     #[must_use]
     pub fn diagnostics(&self) -> ServerDiagnostics {
         let connections = self.connections();
-        let closing = connections
-            .iter()
-            .filter(|one| one.close_reason().is_some());
-        let closing = closing.count();
+        let mut connection_states = BTreeMap::new();
+        let mut session_states = BTreeMap::new();
+        for connection in &connections {
+            *connection_states
+                .entry(connection.state().name())
+                .or_default() += 1;
+            for session in connection.sessions() {
+                *session_states.entry(session.state.name()).or_default() += 1;
+            }
+        }
         let identity = &self.0.config.identity;
         ServerDiagnostics {
             stats: self.stats(),
             is_serving: self.is_serving(),
             local_address: self.local_addr().ok(),
             max_connections: self.0.config.limits.connections,
-            connections_open: connections.len() - closing,
-            connections_closing: closing,
+            connection_states,
+            session_states,
             certificate: identity.certificate_hash(),
             certificate_expires: identity.not_after(),
             at: SystemTime::now(),
         }
+    }
+}
+
+impl Observe for Server {
+    fn observe(&self) -> Snapshot {
+        let seen = self.diagnostics();
+        let stats = &seen.stats;
+        let unbound = || "unbound".to_owned();
+        let id = seen
+            .local_address
+            .map_or_else(unbound, |address| address.to_string());
+        let state = match (seen.is_serving, stats.connections_active) {
+            (true, 0) => State::Idle,
+            (true, _) => State::Active,
+            (false, 0) => State::Closed,
+            (false, _) => State::Draining,
+        };
+        Snapshot::new("server", id, state)
+            .with_uptime(stats.uptime)
+            .with_gauge("connections", stats.connections_active as f64)
+            .with_gauge("sessions", stats.sessions_active as f64)
+            .with_counter("connections_accepted", stats.connections_accepted)
+            .with_counter("connections_rejected", stats.connections_rejected)
+            .with_counter("connection_errors", stats.connection_errors)
+            .with_counter("protocol_errors", stats.protocol_errors)
+            .with_counter("requests_rejected", stats.requests_rejected)
+            .with_issues(seen.issues())
     }
 }
 

@@ -21,7 +21,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use wt_core::{
-    BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest, config::ServerConfig,
+    BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest,
+    config::ServerConfig,
+    events::{Event, Events},
 };
 
 pub use self::{
@@ -138,6 +140,15 @@ impl Server {
     #[must_use]
     pub fn refusals(&self) -> Refusals {
         self.0.endpoint.refusals()
+    }
+
+    /// Listens to what happens on all connections from now on: requests, sessions, streams, and how
+    /// they end.
+    ///
+    /// Events only tell; requests are answered by who takes them with [`Self::accept`].
+    #[doc(alias = "SESSION_REQUEST")]
+    pub fn events(&self) -> Events<Event> {
+        self.0.endpoint.events()
     }
 
     /// Returns the connections that are alive, in no order.

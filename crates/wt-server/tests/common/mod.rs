@@ -31,20 +31,24 @@ pub fn client(server: &Server) -> Client {
     Client::new(ClientConfig::new().with_verification(verification)).unwrap()
 }
 
-/// Writes a text to the client and waits until it has it.
+/// Writes a text to the client and waits until it says that it has read it.
 pub async fn tell(session: &Session, text: impl AsRef<str>) -> Result<(), BoxError> {
     let mut stream = session.open_uni().await?;
     stream.write_all(text.as_ref().as_bytes()).await?;
     stream.finish()?;
-    stream.closed().await?;
+    session.accept_uni().await?.read_to_end(0).await?;
     Ok(())
 }
 
-/// Reads what [`tell`] wrote.
+/// Reads what [`tell`] wrote, and says so.
 pub async fn told(session: &Session) -> String {
     let reading = async {
         let mut stream = session.accept_uni().await.unwrap();
-        stream.read_to_end(64 * 1024).await.unwrap()
+        let bytes = stream.read_to_end(64 * 1024).await.unwrap();
+        let mut answer = session.open_uni().await.unwrap();
+        answer.flush().await.unwrap();
+        answer.finish().unwrap();
+        bytes
     };
     let bytes = timeout(LIMIT, reading).await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
