@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Without an address, two clients in the same process talk to each other and it ends; with one, it
-//! serves until Ctrl-C, and prints what to paste into a page. The guide `docs/guide/server.md` walks
-//! through it.
+//! serves pages until Ctrl-C, and prints the hash of its certificate for them. The guide
+//! `docs/guide/server.md` walks through it.
 
 use std::{
     collections::HashMap,
@@ -45,16 +45,18 @@ const MAX_WORDS: usize = 4096;
 
 /// The rooms that someone is in, by name.
 #[derive(Clone, Default)]
-struct Rooms(Arc<Mutex<HashMap<String, broadcast::Sender<Arc<str>>>>>);
+pub(crate) struct Rooms(Arc<Mutex<HashMap<String, broadcast::Sender<Arc<str>>>>>);
 
 impl Rooms {
-    /// Opens the door to a room, which comes to be with the first member.
-    fn enter(&self, room: &str) -> broadcast::Sender<Arc<str>> {
+    /// Opens the door to a room, which comes to be with the first member: where to say something,
+    /// and what is heard.
+    fn enter(&self, room: &str) -> (broadcast::Sender<Arc<str>>, broadcast::Receiver<Arc<str>>) {
         let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A room that everyone has left is forgotten.
         rooms.retain(|_, members| members.receiver_count() > 0);
         let empty = || broadcast::channel(BACKLOG).0;
-        rooms.entry(room.to_owned()).or_insert_with(empty).clone()
+        let door = rooms.entry(room.to_owned()).or_insert_with(empty);
+        (door.clone(), door.subscribe())
     }
 }
 
@@ -71,8 +73,7 @@ async fn chat(
     Query(Member { name }): Query<Member>,
     State(rooms): State<Rooms>,
 ) -> Result<(), BoxError> {
-    let door = rooms.enter(&room);
-    let heard = door.subscribe();
+    let (door, heard) = rooms.enter(&room);
     let say = |text: String| drop(door.send(text.into()));
     say(format!("{name} is here"));
     let end = talk(&session, heard, |words| say(format!("{name}: {words}"))).await;
@@ -91,7 +92,7 @@ async fn talk(
             stream = session.accept_uni() => {
                 let words = stream?.read_to_end(MAX_WORDS).await;
                 let words = words.map_err(|error| Close::new(4001, error.to_string()))?;
-                say(&String::from_utf8_lossy(&words));
+                say(&String::from_utf8_lossy(&words).replace('\n', " "));
             }
             line = heard.recv() => {
                 let line = match line {
@@ -105,12 +106,12 @@ async fn talk(
     }
 }
 
-fn app(config: ServerConfig) -> Result<ServerApp<Rooms>, BoxError> {
-    let origins = Origins::new(["https://example.com", "http://localhost:8000"])?;
+/// Puts it together; `pages` are the origins whose pages may enter.
+pub(crate) fn app(config: ServerConfig, pages: &[&str]) -> Result<ServerApp<Rooms>, BoxError> {
     Ok(ServerApp::with_state(config, Rooms::default())
         .route("/chat/{room}", chat)
         .layer(SessionsPerPeer::new(100))
-        .layer(origins.or_none()))
+        .layer(Origins::new(pages)?.or_none()))
 }
 
 #[tokio::main]
@@ -120,19 +121,14 @@ async fn main() -> Result<(), BoxError> {
     let config = ServerConfig::new(identity);
     if let Some(address) = env::args().nth(1) {
         let address: SocketAddr = address.parse()?;
-        let bytes: Vec<String> = hash.as_bytes().iter().map(u8::to_string).collect();
-        let port = address.port();
-        println!("new WebTransport('https://localhost:{port}/chat/hall?name=me', {{");
-        println!("  serverCertificateHashes: [{{ algorithm: 'sha-256',");
-        println!("    value: new Uint8Array([{}]) }}] }})", bytes.join(", "));
-        app(config)?.bind(address).serve().await?;
+        println!("hash = {:?}", hash.as_bytes());
+        let pages = ["http://localhost:8000", "https://example.com"];
+        app(config, &pages)?.bind(address).serve().await?;
         return Ok(());
     }
 
-    let running = app(config)?
-        .bind(([127, 0, 0, 1], 0).into())
-        .start()
-        .await?;
+    let app = app(config, &[])?.bind(([127, 0, 0, 1], 0).into());
+    let running = app.start().await?;
     let url = format!("https://{}/chat/hall", running.local_addr()?);
     let verification = ServerVerification::Hashes(vec![hash]);
     let client = Client::new(ClientConfig::new().with_verification(verification))?;

@@ -2,7 +2,7 @@
 //!
 //! | Argument | Is |
 //! |---|---|
-//! | [`Session`](crate::Session) | the session |
+//! | [`Session`] | the session |
 //! | [`Path<T>`] | the parameters of the route, by serde |
 //! | [`Query<T>`] | the query, by serde |
 //! | [`State<T>`] | the application's state, or a part of it |
