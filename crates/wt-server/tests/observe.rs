@@ -46,6 +46,11 @@ async fn stats_count_connections_sessions_and_refusals() {
     first.close(0, "");
     second.close(0, "");
     eventually(|| server.stats().sessions_active == 0).await;
+    eventually(|| running.app.stats().sessions_active == 0).await;
+    let observed = running.app.observe();
+    assert_eq!(observed.kind, "app");
+    assert_eq!(observed.counter("sessions_accepted"), Some(2));
+    assert_eq!(observed.get("handlers"), Some(0.0));
     let json = serde_json::to_value(running.app.stats()).unwrap();
     assert_eq!(json["sessions_accepted"], 2);
     assert_eq!(json["server"]["connections_accepted"], 3);

@@ -1,6 +1,12 @@
 //! An application that runs.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use wt_core::observe::{Observe, Snapshot};
 
 use super::{AppError, AppStats, hooks::Ending, serving::Serving};
 use crate::server::{Server, Shutdown};
@@ -12,7 +18,8 @@ use crate::server::{Server, Shutdown};
 pub struct RunningApp {
     serving: Serving,
     shutdown: Shutdown,
-    ending: Ending,
+    /// Never locked: the steps are `Send` alone, and others may look at the application meanwhile.
+    ending: Mutex<Ending>,
 }
 
 impl RunningApp {
@@ -20,7 +27,7 @@ impl RunningApp {
         Self {
             serving,
             shutdown,
-            ending,
+            ending: Mutex::new(ending),
         }
     }
 
@@ -62,7 +69,22 @@ impl RunningApp {
     /// without its shutdown hooks.
     pub async fn shut_down(self) -> Result<(), AppError> {
         self.serving.shut_down(&self.shutdown).await;
-        self.ending.run().await
+        let ending = self.ending.into_inner();
+        ending.unwrap_or_else(PoisonError::into_inner).run().await
+    }
+}
+
+impl Observe for RunningApp {
+    fn observe(&self) -> Snapshot {
+        let stats = self.stats();
+        let mut snapshot = self.server().observe();
+        snapshot.kind = "app";
+        snapshot
+            .with_gauge("handlers", stats.sessions_active as f64)
+            .with_counter("requests", stats.requests)
+            .with_counter("sessions_accepted", stats.sessions_accepted)
+            .with_counter("handlers_failed", stats.handlers_failed)
+            .with_counter("handlers_panicked", stats.handlers_panicked)
     }
 }
 

@@ -68,6 +68,8 @@ struct Known {
     alive: Mutex<HashMap<usize, Connection>>,
     /// How many there ever were.
     accepted: AtomicU64,
+    /// How many clients were asked to show that they are where they say.
+    retries: AtomicU64,
 }
 
 impl Connections {
@@ -92,7 +94,7 @@ impl Server {
         let endpoint = Endpoint::server(config)?;
         let (sender, receiver) = mpsc::channel(config.limits.server_requests);
         let connections = Connections::default();
-        let handshakes = Semaphore::new(config.limits.handshakes);
+        let handshakes = config.limits.handshakes;
         let clients = take_clients(endpoint.clone(), handshakes, sender, connections.clone());
         let acceptor = tokio::spawn(clients);
         let requests = AsyncMutex::new(receiver);
@@ -215,20 +217,30 @@ impl Server {
 /// Takes clients until the endpoint closes; each connection has a task that ends with it.
 async fn take_clients(
     endpoint: Endpoint,
-    handshakes: Semaphore,
+    limit: usize,
     requests: mpsc::Sender<SessionRequest>,
     connections: Connections,
 ) {
-    let handshakes = Arc::new(handshakes);
+    let handshakes = Arc::new(Semaphore::new(limit));
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
         let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
         };
-        let Some(incoming) = endpoint.accept().await else {
+        let Some(mut incoming) = endpoint.accept().await else {
             return;
         };
+        // Under load nobody gets a handshake for a forged address (RFC 9000, 8.1.2).
+        if handshakes.available_permits() * 2 < limit && !incoming.is_validated() {
+            match incoming.retry() {
+                Ok(()) => {
+                    connections.0.retries.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Err(back) => incoming = *back,
+            }
+        }
         let (requests, connections) = (requests.clone(), connections.clone());
         tasks.spawn(async move {
             // A handshake that fails is counted and logged by the endpoint.

@@ -19,6 +19,9 @@ pub struct ServerStats {
     pub connections_rejected: u64,
     /// Those of them whose handshake failed.
     pub connection_errors: u64,
+    /// Clients that had to come back with a token, since more than half of `limits.handshakes` were
+    /// in progress: so they showed that they are where they say (QUIC Retry).
+    pub addresses_validated: u64,
     /// Connections and requests that were ended because the client broke the protocol.
     pub protocol_errors: u64,
     /// Requests that were refused or not answered, for whatever reason.
@@ -51,6 +54,7 @@ impl Server {
             connections_accepted: self.0.connections.0.accepted.load(Relaxed),
             connections_rejected: too_many + connection_errors,
             connection_errors,
+            addresses_validated: self.0.connections.0.retries.load(Relaxed),
             protocol_errors,
             requests_rejected: refusals.total() - too_many - connection_errors - protocol_errors,
             connections_active: connections.len() as u64,
