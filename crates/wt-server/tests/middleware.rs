@@ -319,6 +319,30 @@ async fn layers_of_tower_fit() {
 }
 
 #[tokio::test]
+async fn services_of_tower_are_routes() {
+    let inner = Router::new()
+        .route("/inner", async |session: Session| {
+            tell(&session, "inner").await
+        })
+        .build()
+        .unwrap();
+    let teapot = tower::service_fn(async |_: Request| Ok::<_, BoxError>(StatusCode::IM_A_TEAPOT));
+    let fails = tower::service_fn(async |_: Request| Err::<Response, BoxError>("no luck".into()));
+    let app = ServerApp::new(config()).merge(
+        Router::new()
+            .route_service("/teapot", teapot)
+            .route_service("/fails", fails)
+            .fallback_service(inner),
+    );
+    let running = start(app).await;
+    assert_eq!(running.status("/teapot").await, StatusCode::IM_A_TEAPOT);
+    let status = running.status("/fails").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(running.ask("/inner").await, "inner");
+    assert_eq!(running.status("/other").await, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn slow_middleware_keeps_only_its_own_request_waiting() {
     let gate = Arc::new(Notify::new());
     async fn slow(State(gate): State<Arc<Notify>>, request: Request, next: Next) -> Response {
@@ -374,6 +398,38 @@ impl Log {
     fn lines(&self) -> Vec<String> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_logged_with_peer_and_path_and_not_told_to_the_client() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("wt_server=info")
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // All of it runs on this thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    async fn fails(_: Session) -> Result<(), BoxError> {
+        Err("secret details".into())
+    }
+    let quiet = AppConfig::new().with_access_log(false);
+    let app = ServerApp::new(config())
+        .configure(quiet)
+        .route("/{x}", fails);
+    let running = start(app).await;
+    let (code, reason) = ended(&running.session("/a?b").await).await;
+    assert_eq!(
+        (code, reason.contains("secret")),
+        (Close::INTERNAL_ERROR, false)
+    );
+    eventually(|| !log.lines().is_empty()).await;
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for words in ["ERROR", "peer=127.0.0.1:", "path=/a}", "secret details"] {
+        assert!(lines[0].contains(words), "{}", lines[0]);
     }
 }
 

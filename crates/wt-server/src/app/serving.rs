@@ -14,6 +14,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::Instant,
 };
+use tracing::Instrument;
 use wt_core::{BindError, SessionRequest, config::ServerConfig, http::StatusCode};
 
 use super::{AppConfig, session};
@@ -192,10 +193,16 @@ fn take(shared: &Arc<Shared>, request: SessionRequest, tasks: &mut JoinSet<()>) 
         return;
     };
     let shared = shared.clone();
-    tasks.spawn(async move {
+    let span = tracing::info_span!(
+        "session",
+        peer = %request.remote_address(),
+        path = %request.path().escape_debug(),
+    );
+    let serving = async move {
         session::serve(&shared, request).await;
         drop(permit);
-    });
+    };
+    tasks.spawn(serving.instrument(span));
 }
 
 /// Panics of handlers are caught before; this is for those of their destructors.

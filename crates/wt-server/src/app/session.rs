@@ -70,11 +70,11 @@ async fn decide(shared: &Shared, request: &SessionRequest) -> Option<Response> {
             Ok(Err(payload)) => {
                 let ending = Ending::panicked(&*payload);
                 shared.counters.panicked.fetch_add(1, Relaxed);
-                tracing::error!(path = request.path(), ?ending, "refused, since middleware panicked");
+                tracing::error!(?ending, "refused, since middleware panicked");
                 refuse(StatusCode::INTERNAL_SERVER_ERROR)
             }
             Err(_) => {
-                tracing::warn!(path = request.path(), "refused, since no answer came in time");
+                tracing::warn!("refused, since no answer came in time");
                 refuse(StatusCode::SERVICE_UNAVAILABLE)
             }
         }),
@@ -84,20 +84,19 @@ async fn decide(shared: &Shared, request: &SessionRequest) -> Option<Response> {
 /// Ends a session as its handler wants, and says what went wrong.
 fn end(shared: &Shared, session: &Session, ending: &Ending) {
     let over = session.close_reason().is_some();
-    let (path, peer) = (session.path().escape_debug(), session.remote_address());
     match ending {
         Ending::Returned(_) => {}
         // Most handlers learn of the end of their session by an error, and return it.
         Ending::Failed(error) if over => {
-            tracing::debug!(%path, %peer, %error, "a handler ended with its session");
+            tracing::debug!(%error, "a handler ended with its session");
         }
         Ending::Failed(error) => {
             shared.counters.failed.fetch_add(1, Relaxed);
-            tracing::error!(%path, %peer, %error, "a handler failed");
+            tracing::error!(%error, "a handler failed");
         }
         Ending::Panicked(message) => {
             shared.counters.panicked.fetch_add(1, Relaxed);
-            tracing::error!(%path, %peer, message, "a handler panicked");
+            tracing::error!(message, "a handler panicked");
         }
     }
     if !over {

@@ -82,6 +82,23 @@ pub trait FromRequest<S>: Sized {
 }
 
 /// What can be extracted from a session, once it is accepted.
+///
+/// A type implements this or [`FromRequest`], not both.
+///
+/// ```
+/// use wt_server::{BoxError, RecvStream, Session, extract::FromSession};
+///
+/// /// The stream with which the client begins.
+/// struct Control(RecvStream);
+///
+/// impl FromSession for Control {
+///     type Rejection = BoxError;
+///
+///     async fn from_session(session: &Session) -> Result<Self, BoxError> {
+///         Ok(Self(session.accept_uni().await?))
+///     }
+/// }
+/// ```
 pub trait FromSession: Sized {
     /// Why it cannot be; the session then ends as if its handler had returned this error.
     type Rejection: Into<BoxError>;

@@ -260,6 +260,18 @@ impl<S: Clone + Send + Sync + 'static> Router<S> {
         self
     }
 
+    /// Has a service answer what nothing else matches.
+    pub fn fallback_service<T>(mut self, service: T) -> Self
+    where
+        T: Service<Request> + Clone + Send + Sync + 'static,
+        T::Response: IntoResponse,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+    {
+        self.add_fallback(String::new(), Endpoint::route(Route::new(service)));
+        self
+    }
+
     /// Wraps all routes that were added so far in a layer of middleware.
     ///
     /// A layer that is added later sees the request earlier. Of several in one
