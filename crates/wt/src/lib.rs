@@ -6,6 +6,24 @@
 //! # A server
 //!
 //! ```no_run
+//! use wt::{Identity, ServerApp, ServerConfig, Session, server::extract::Path};
+//!
+//! async fn chat(session: Session, Path(room): Path<String>) {
+//!     println!("{} enters {room}", session.remote_address());
+//!     session.closed().await;
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = ServerConfig::new(Identity::self_signed(["localhost"])?);
+//!     ServerApp::new(config).route("/chat/{room}", chat).serve().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Or by hand, one request after the other:
+//!
+//! ```no_run
 //! use wt::{Identity, Server, ServerConfig};
 //!
 //! #[tokio::main]
@@ -49,7 +67,7 @@
 //! | Feature | Default | Brings |
 //! |---|---|---|
 //! | `client` | yes | [`Client`] |
-//! | `server` | yes | [`Server`] |
+//! | `server` | yes | [`ServerApp`], [`Server`] |
 //! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
@@ -74,7 +92,7 @@ pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
 #[cfg(feature = "server")]
-pub use wt_server::{Server, ServerConfig};
+pub use wt_server::{Router, Server, ServerApp, ServerConfig};
 
 /// The version of this crate.
 #[doc(alias = "__version__")]
