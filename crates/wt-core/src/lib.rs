@@ -29,7 +29,7 @@ mod stats;
 mod stream;
 pub mod tls;
 
-pub use connection::Connection;
+pub use connection::{Connection, WeakConnection};
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};
 /// Status codes and header fields, as the methods here take and give them.
@@ -37,6 +37,7 @@ pub use http;
 pub use refusal::{RefusalCause, Refusals};
 pub use session::{
     Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
+    WeakSession,
 };
 pub use stats::{ConnectionStats, SessionStats};
 pub use stream::{
