@@ -15,13 +15,33 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What stands on it:
+//!
+//! | Type | Is |
+//! |---|---|
+//! | [`ReconnectingClient`] | a session that is made again whenever it is lost |
 
 mod client;
 mod connect;
+mod dial;
+mod lock;
+mod proxy;
+mod reconnect;
+mod setting;
+mod slot;
+mod stats;
 mod target;
+mod track;
 
 pub use client::Client;
 pub use connect::{Connect, ConnectError};
+pub use proxy::ProxyConfig;
+pub use reconnect::{
+    ConnectFailure, ReconnectError, ReconnectEvent, ReconnectingClient, RetryPolicy,
+};
+pub use setting::InvalidSetting;
+pub use stats::{ClientDiagnostics, ClientIssue, ClientStats, ConnectionStates};
 pub use target::{InvalidUrl, Target};
 pub use wt_core::{
     BiStream, BindError, IncomingStream, RecvStream, SendStream, Session, SessionError,
