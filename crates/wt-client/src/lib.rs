@@ -21,11 +21,13 @@
 //! | Type | Is |
 //! |---|---|
 //! | [`ReconnectingClient`] | a session that is made again whenever it is lost |
+//! | [`pool`] | connections, sessions and streams to borrow |
 
 mod client;
 mod connect;
 mod dial;
 mod lock;
+pub mod pool;
 mod proxy;
 mod reconnect;
 mod setting;
@@ -36,6 +38,7 @@ mod track;
 
 pub use client::Client;
 pub use connect::{Connect, ConnectError};
+pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
 pub use proxy::ProxyConfig;
 pub use reconnect::{
     ConnectFailure, ReconnectError, ReconnectEvent, ReconnectingClient, RetryPolicy,
