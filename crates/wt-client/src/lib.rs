@@ -21,8 +21,10 @@
 //! | Type | Is |
 //! |---|---|
 //! | [`ReconnectingClient`] | a session that is made again whenever it is lost |
+//! | [`LoadBalancer`] | sessions spread over several servers |
 //! | [`pool`] | connections, sessions and streams to borrow |
 
+mod balance;
 mod client;
 mod connect;
 mod dial;
@@ -36,6 +38,10 @@ mod stats;
 mod target;
 mod track;
 
+pub use balance::{
+    BalanceError, BalancerConfig, BalancerStats, LoadBalancer, Strategy, TargetStats,
+    UnknownStrategy,
+};
 pub use client::Client;
 pub use connect::{Connect, ConnectError};
 pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
