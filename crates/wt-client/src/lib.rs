@@ -22,12 +22,16 @@
 //! |---|---|
 //! | [`ReconnectingClient`] | a session that is made again whenever it is lost |
 //! | [`LoadBalancer`] | sessions spread over several servers |
+//! | [`ClientFleet`] | several clients used as one |
+//! | [`Browser`] | one session at a time, with a history |
 //! | [`pool`] | connections, sessions and streams to borrow |
 
 mod balance;
+mod browser;
 mod client;
 mod connect;
 mod dial;
+mod fleet;
 mod lock;
 pub mod pool;
 mod proxy;
@@ -42,8 +46,10 @@ pub use balance::{
     BalanceError, BalancerConfig, BalancerStats, LoadBalancer, Strategy, TargetStats,
     UnknownStrategy,
 };
+pub use browser::Browser;
 pub use client::Client;
 pub use connect::{Connect, ConnectError};
+pub use fleet::{ClientFleet, FleetError};
 pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
 pub use proxy::ProxyConfig;
 pub use reconnect::{
