@@ -50,7 +50,6 @@ async fn twenty_restarts_of_the_server_lose_no_session_beyond_those_cut() {
     let (reconnecting, events) = ReconnectingClient::with_events(connect, policy.clone()).unwrap();
     let events = tokio::spawn(all_events(events));
     for round in 0..20 {
-        let t = std::time::Instant::now();
         let session = within(reconnecting.session()).await.unwrap();
         check_echo(&session, &format!("round {round}")).await;
         server.kill().await;

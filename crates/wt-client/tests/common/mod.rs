@@ -5,11 +5,15 @@
 use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use http::StatusCode;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    net::UdpSocket,
+    task::{JoinHandle, JoinSet},
+};
 use wt_client::{Client, ClientConfig, Identity, ServerVerification, Session};
 use wt_core::SessionRequest;
 use wt_server::{Accept, Server, ServerConfig};
@@ -50,6 +54,7 @@ pub(crate) fn client(identity: &Identity) -> Client {
 /// A server and the tasks of its sessions.
 pub(crate) struct Running {
     pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
     pub(crate) port: u16,
     task: JoinHandle<()>,
 }
@@ -62,7 +67,14 @@ impl Running {
         port: u16,
         serve: impl Fn(SessionRequest) -> F + Send + 'static,
     ) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::start_at(identity, (Ipv4Addr::LOCALHOST, port).into(), serve).await
+    }
+
+    pub(crate) async fn start_at<F: Future<Output = ()> + Send + 'static>(
+        identity: &Identity,
+        address: SocketAddr,
+        serve: impl Fn(SessionRequest) -> F + Send + 'static,
+    ) -> Self {
         let config = ServerConfig::new(identity.clone()).with_bind(address);
         let bind = async {
             loop {
@@ -73,7 +85,8 @@ impl Running {
             }
         };
         let server = within(bind).await;
-        let port = server.local_addr().unwrap().port();
+        let address = server.local_addr().unwrap();
+        let port = address.port();
         let accepting = server.clone();
         let task = tokio::spawn(async move {
             let mut sessions = JoinSet::new();
@@ -82,7 +95,12 @@ impl Running {
                 while sessions.try_join_next().is_some() {}
             }
         });
-        Self { server, port, task }
+        Self {
+            server,
+            address,
+            port,
+            task,
+        }
     }
 
     /// Starts a server that echoes bidirectional streams.
@@ -91,11 +109,11 @@ impl Running {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}/", self.port)
+        format!("https://{}/", self.address)
     }
 
     pub(crate) fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     /// Cuts all connections and is gone.
@@ -136,6 +154,38 @@ pub(crate) async fn check_echo(session: &Session, text: &str) {
         stream.recv.read_to_end(1 << 16).await.unwrap()
     };
     assert_eq!(within(exchange).await, text.as_bytes());
+}
+
+/// Carries packets to and from a server, each of them `delay` later, for one client.
+pub(crate) async fn slow_way_to(server: SocketAddr, delay: Duration) -> (u16, JoinSet<()>) {
+    let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+    let (front, back) = (bind().await.unwrap(), bind().await.unwrap());
+    let port = front.local_addr().unwrap().port();
+    let (front, back) = (Arc::new(front), Arc::new(back));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut client = None;
+        let (mut there, mut here) = (vec![0; 2048], vec![0; 2048]);
+        let mut under_way = JoinSet::new();
+        loop {
+            let (packet, socket, to) = tokio::select! {
+                Ok((len, from)) = front.recv_from(&mut there) => {
+                    client = Some(from);
+                    (there[..len].to_vec(), back.clone(), server)
+                }
+                Ok((len, _)) = back.recv_from(&mut here) => {
+                    let Some(client) = client else { continue };
+                    (here[..len].to_vec(), front.clone(), client)
+                }
+            };
+            under_way.spawn(async move {
+                tokio::time::sleep(delay).await;
+                let _ = socket.send_to(&packet, to).await;
+            });
+            while under_way.try_join_next().is_some() {}
+        }
+    });
+    (port, tasks)
 }
 
 /// A port of this machine where packets arrive and nobody answers, while the socket lives.
