@@ -138,9 +138,10 @@ impl Client {
         ClientDiagnostics {
             stats: self.stats(),
             connections: ConnectionStates {
-                connecting: census.dialing,
-                connected: census.open,
-                closing: alive.saturating_sub(census.open + census.dialing),
+                connecting: census.connecting,
+                connected: census.connected,
+                draining: census.draining,
+                closing: alive.saturating_sub(census.alive()),
             },
             sessions: census.sessions,
         }

@@ -33,6 +33,7 @@ mod connect;
 mod dial;
 mod fleet;
 mod lock;
+mod observe;
 pub mod pool;
 mod proxy;
 mod reconnect;
@@ -53,7 +54,7 @@ pub use fleet::{ClientFleet, FleetError};
 pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
 pub use proxy::ProxyConfig;
 pub use reconnect::{
-    ConnectFailure, ReconnectError, ReconnectEvent, ReconnectingClient, RetryPolicy,
+    ConnectFailure, ReconnectError, ReconnectEvent, ReconnectStats, ReconnectingClient, RetryPolicy,
 };
 pub use setting::InvalidSetting;
 pub use stats::{ClientDiagnostics, ClientIssue, ClientStats, ConnectionStates};

@@ -78,10 +78,12 @@ impl ClientStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStates {
-    /// Being made.
+    /// Being made, up to the server's SETTINGS.
     pub connecting: usize,
     /// Carrying sessions, or kept for the next one.
     pub connected: usize,
+    /// Carrying the sessions they have, and taking no new ones.
+    pub draining: usize,
     /// Over but for the last words.
     pub closing: usize,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use wt_core::{Connection, WeakConnection};
+use wt_core::{Connection, ConnectionState, WeakConnection};
 
 use crate::lock::lock;
 
@@ -23,9 +23,17 @@ struct Tracked {
 /// How many connections there are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Census {
-    pub(crate) dialing: usize,
-    pub(crate) open: usize,
+    pub(crate) connecting: usize,
+    pub(crate) connected: usize,
+    pub(crate) draining: usize,
     pub(crate) sessions: u64,
+}
+
+impl Census {
+    /// Those that are not on their way out.
+    pub(crate) const fn alive(&self) -> usize {
+        self.connecting + self.connected + self.draining
+    }
 }
 
 impl Default for Tracker {
@@ -75,9 +83,14 @@ impl Tracker {
         let connections: Vec<Connection> = tracked.open.iter().filter_map(live).collect();
         let dialing = tracked.dialing;
         drop(tracked);
+        let count = |wanted| {
+            let states = connections.iter().map(Connection::state);
+            states.filter(|state| *state == wanted).count()
+        };
         Census {
-            dialing,
-            open: connections.len(),
+            connecting: dialing + count(ConnectionState::Connecting),
+            connected: count(ConnectionState::Connected),
+            draining: count(ConnectionState::Draining),
             sessions: connections.iter().map(Connection::session_count).sum(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod error;
 mod policy;
+mod stats;
 mod task;
 
 use std::{fmt, sync::Arc};
@@ -12,9 +13,11 @@ use wt_core::{
     events::{Emitter, Events},
 };
 
+use self::stats::Counters;
 pub use self::{
     error::{ConnectFailure, ReconnectError},
     policy::RetryPolicy,
+    stats::ReconnectStats,
     task::ReconnectEvent,
 };
 use crate::{connect::Connect, lock::lock, setting::InvalidSetting};
@@ -52,6 +55,7 @@ struct Inner {
     policy: RetryPolicy,
     state: Arc<watch::Sender<State>>,
     events: Emitter<ReconnectEvent>,
+    counters: Arc<Counters>,
     task: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -120,13 +124,21 @@ impl ReconnectingClient {
         let first = events.subscribe();
         let url = connect.url().to_owned();
         let runtime = connect.runtime();
-        let work = task::run(connect, policy.clone(), state.clone(), events.clone());
-        let task = std::sync::Mutex::new(Some(runtime.spawn(work)));
+        let counters = Arc::<Counters>::default();
+        let work = task::Work {
+            connect,
+            policy: policy.clone(),
+            state: state.clone(),
+            events: events.clone(),
+            counters: counters.clone(),
+        };
+        let task = std::sync::Mutex::new(Some(runtime.spawn(work.run())));
         let inner = Inner {
             url,
             policy,
             state,
             events,
+            counters,
             task,
         };
         Ok((Self(Arc::new(inner)), first))
@@ -191,6 +203,12 @@ impl ReconnectingClient {
     /// told how much it lost.
     pub fn events(&self) -> Events<ReconnectEvent> {
         self.0.events.subscribe()
+    }
+
+    /// Returns how often a session came to be, was lost, or did not come to be.
+    #[must_use]
+    pub fn stats(&self) -> ReconnectStats {
+        self.0.counters.stats()
     }
 
     /// Returns the URL.

@@ -1,11 +1,14 @@
 //! The task that makes one session after the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::Instant};
 use wt_core::{Session, SessionError, WeakSession, events::Emitter};
 
-use super::{ConnectFailure, ReconnectError, RetryPolicy, State};
+use super::{ConnectFailure, ReconnectError, RetryPolicy, State, stats::Counters};
 use crate::connect::Connect;
 
 /// What happens to a [`ReconnectingClient`](crate::ReconnectingClient).
@@ -42,69 +45,78 @@ pub enum ReconnectEvent {
     Failed(ReconnectError),
 }
 
-/// Makes sessions until the policy says to stop, or the task is aborted.
-pub(super) async fn run(
-    connect: Connect,
-    policy: RetryPolicy,
-    state: Arc<watch::Sender<State>>,
-    events: Emitter<ReconnectEvent>,
-) {
-    let url = connect.url().to_owned();
-    let mut failures = 0;
-    let error = loop {
-        let last = match connect.clone().await {
-            Ok(session) => {
-                let attempt = failures + 1;
-                let lost = hold(session, attempt, &state, &events).await;
-                if matches!(&lost, ConnectFailure::Lost { lived, .. } if *lived >= policy.stable_after)
-                {
-                    failures = 0;
-                }
-                lost
-            }
-            Err(error) if error.is_permanent() => break ReconnectError::Permanent(error),
-            Err(error) => error.into(),
-        };
-        failures = failures.saturating_add(1);
-        tracing::debug!(url, failures, error = %last, "no session");
-        if policy.is_over(failures) {
-            break ReconnectError::RetriesExceeded { failures, last };
-        }
-        let delay = policy.pause(failures);
-        events.emit_with(|| ReconnectEvent::Waiting {
-            failures,
-            delay,
-            last,
-        });
-        tokio::time::sleep(delay).await;
-    };
-    tracing::debug!(url, %error, "gave up");
-    change(&state, State::Over(error.clone()));
-    events.emit(ReconnectEvent::Failed(error));
-    events.close();
+/// What the task works with.
+pub(super) struct Work {
+    pub(super) connect: Connect,
+    pub(super) policy: RetryPolicy,
+    pub(super) state: Arc<watch::Sender<State>>,
+    pub(super) events: Emitter<ReconnectEvent>,
+    pub(super) counters: Arc<Counters>,
 }
 
-/// Lends a session to all who ask for it until it is over.
-async fn hold(
-    session: Session,
-    attempt: u32,
-    state: &watch::Sender<State>,
-    events: &Emitter<ReconnectEvent>,
-) -> ConnectFailure {
-    let start = Instant::now();
-    change(state, State::Connected(session.clone()));
-    events.emit_with(|| ReconnectEvent::Established {
-        session: session.downgrade(),
-        attempt,
-    });
-    let error = session.closed().await;
-    let lived = start.elapsed();
-    change(state, State::Connecting);
-    events.emit_with(|| ReconnectEvent::Lost {
-        error: error.clone(),
-        lived,
-    });
-    ConnectFailure::Lost { lived, error }
+impl Work {
+    /// Makes sessions until the policy says to stop, or the task is aborted.
+    pub(super) async fn run(self) {
+        let error = self.sessions().await;
+        tracing::debug!(url = self.connect.url(), %error, "gave up");
+        change(&self.state, State::Over(error.clone()));
+        self.events.emit(ReconnectEvent::Failed(error));
+        self.events.close();
+    }
+
+    async fn sessions(&self) -> ReconnectError {
+        let mut failures = 0_u32;
+        loop {
+            let last = match self.connect.clone().await {
+                Ok(session) => {
+                    let (lived, error) = self.hold(session, failures.saturating_add(1)).await;
+                    if lived >= self.policy.stable_after {
+                        failures = 0;
+                    }
+                    ConnectFailure::Lost { lived, error }
+                }
+                Err(error) => {
+                    self.counters.failed.fetch_add(1, Relaxed);
+                    if error.is_permanent() {
+                        return ReconnectError::Permanent(error);
+                    }
+                    error.into()
+                }
+            };
+            failures = failures.saturating_add(1);
+            tracing::debug!(url = self.connect.url(), failures, error = %last, "no session");
+            if self.policy.is_over(failures) {
+                return ReconnectError::RetriesExceeded { failures, last };
+            }
+            let delay = self.policy.pause(failures);
+            self.events.emit_with(|| ReconnectEvent::Waiting {
+                failures,
+                delay,
+                last,
+            });
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Lends a session to all who ask for it until it is over; says how long it lived.
+    async fn hold(&self, session: Session, attempt: u32) -> (Duration, SessionError) {
+        let start = Instant::now();
+        self.counters.established.fetch_add(1, Relaxed);
+        change(&self.state, State::Connected(session.clone()));
+        self.events.emit_with(|| ReconnectEvent::Established {
+            session: session.downgrade(),
+            attempt,
+        });
+        let error = session.closed().await;
+        let lived = start.elapsed();
+        self.counters.lost.fetch_add(1, Relaxed);
+        change(&self.state, State::Connecting);
+        self.events.emit_with(|| ReconnectEvent::Lost {
+            error: error.clone(),
+            lived,
+        });
+        (lived, error)
+    }
 }
 
 /// Changes the state unless it is final.
