@@ -48,7 +48,7 @@
 //!
 //! | Feature | Default | Brings |
 //! |---|---|---|
-//! | `client` | yes | [`Client`] |
+//! | `client` | yes | [`Client`], and what stands on it: [`client`] |
 //! | `server` | yes | [`Server`] |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
@@ -57,7 +57,10 @@
 #[cfg(feature = "client")]
 pub use wt_client as client;
 #[cfg(feature = "client")]
-pub use wt_client::{Client, ClientConfig};
+pub use wt_client::{
+    BalancerConfig, Browser, Client, ClientConfig, ClientFleet, ConnectionPool, LoadBalancer,
+    PoolConfig, ReconnectEvent, ReconnectingClient, RetryPolicy, SessionPool, Strategy, StreamPool,
+};
 pub use wt_core as core;
 pub use wt_core::{
     Accept, BiStream, ConnectionError, Dialect, DialectSet, ErrorCode, IncomingStream, Initiator,

@@ -232,15 +232,25 @@ impl ReconnectingClient {
     ///
     /// Cancel safe.
     pub async fn close(&self) {
-        let task = self.0.stop();
-        if let Some(session) = self.current() {
-            session.close(0, "");
-        }
-        task::change(&self.0.state, State::Over(ReconnectError::Closed));
-        self.0.events.close();
-        if let Some(task) = task {
+        let mut last = None;
+        self.0.state.send_if_modified(|state| {
+            match std::mem::replace(state, State::Over(ReconnectError::Closed)) {
+                State::Connected(session) => last = Some(session),
+                State::Connecting => {}
+                over @ State::Over(_) => {
+                    *state = over;
+                    return false;
+                }
+            }
+            true
+        });
+        if let Some(task) = self.0.stop() {
             // It was aborted, or it ended by itself before.
             let _ = task.await;
         }
+        if let Some(session) = last {
+            session.close(0, "");
+        }
+        self.0.events.close();
     }
 }

@@ -102,11 +102,12 @@ impl Work {
     async fn hold(&self, session: Session, attempt: u32) -> (Duration, SessionError) {
         let start = Instant::now();
         self.counters.established.fetch_add(1, Relaxed);
-        change(&self.state, State::Connected(session.clone()));
+        // Whoever has the session can count on its event.
         self.events.emit_with(|| ReconnectEvent::Established {
             session: session.downgrade(),
             attempt,
         });
+        change(&self.state, State::Connected(session.clone()));
         let error = session.closed().await;
         let lived = start.elapsed();
         self.counters.lost.fetch_add(1, Relaxed);
@@ -120,7 +121,7 @@ impl Work {
 }
 
 /// Changes the state unless it is final.
-pub(super) fn change(state: &watch::Sender<State>, new: State) {
+fn change(state: &watch::Sender<State>, new: State) {
     state.send_if_modified(|state| {
         let open = !matches!(state, State::Over(_));
         if open {
