@@ -29,7 +29,7 @@ fn files(extension: &str, directories: &[&str]) -> Vec<PathBuf> {
 }
 
 fn pages() -> Vec<PathBuf> {
-    files("md", &["", "docs"])
+    files("md", &["", "docs", "docs/guide"])
 }
 
 /// A link in a page: what it shows and where it leads.
