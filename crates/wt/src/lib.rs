@@ -66,7 +66,7 @@
 //!
 //! | Feature | Default | Brings |
 //! |---|---|---|
-//! | `client` | yes | [`Client`] |
+//! | `client` | yes | [`Client`], and what stands on it: [`client`] |
 //! | `server` | yes | [`ServerApp`], [`Server`] |
 //! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
@@ -76,7 +76,10 @@
 #[cfg(feature = "client")]
 pub use wt_client as client;
 #[cfg(feature = "client")]
-pub use wt_client::{Client, ClientConfig};
+pub use wt_client::{
+    BalancerConfig, Browser, Client, ClientConfig, ClientFleet, ConnectionPool, LoadBalancer,
+    PoolConfig, ReconnectEvent, ReconnectingClient, RetryPolicy, SessionPool, Strategy, StreamPool,
+};
 pub use wt_core as core;
 pub use wt_core::{
     Accept, BiStream, ConnectError, ConnectionError, ConnectionState, Dialect, DialectSet,
