@@ -6,6 +6,7 @@
 //! | Type | Does |
 //! |---|---|
 //! | [`DatagramTransport`] | three priority lanes, time to live, a policy for full queues, a counter for every drop |
+//! | [`ReliabilityLayer`] | acknowledges, repeats, drops duplicates, tells the sender what became of a message |
 //!
 //! What is not used costs nothing: a datagram without priority and time to live goes straight to QUIC as long as
 //! there is room.
@@ -37,6 +38,7 @@ mod json;
 mod lock;
 mod message;
 mod options;
+pub mod reliability;
 mod stats;
 mod transport;
 
@@ -45,5 +47,7 @@ pub use config::{DatagramConfig, DropPolicy};
 pub use error::{OpenError, ReceiveError, SendError, SendManyError};
 pub use message::Datagram;
 pub use options::{Priority, SendOptions};
+#[doc(inline)]
+pub use reliability::ReliabilityLayer;
 pub use stats::{DatagramStats, Diagnostics, Drops, Issue, QueueStats, Thresholds};
 pub use transport::{DatagramTransport, heartbeat};
