@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`DatagramTransport`] | three priority lanes, time to live, a policy for full queues, a counter for every drop |
 //! | [`ReliabilityLayer`] | acknowledges, repeats, drops duplicates, tells the sender what became of a message |
+//! | [`Broadcaster`] | sends one payload to many sessions, of which none waits for another |
 //!
 //! What is not used costs nothing: a datagram without priority and time to live goes straight to QUIC as long as
 //! there is room.
@@ -30,6 +31,7 @@
 //! }
 //! ```
 
+mod broadcast;
 mod checksum;
 mod config;
 mod error;
@@ -42,6 +44,7 @@ pub mod reliability;
 mod stats;
 mod transport;
 
+pub use broadcast::{AddError, Broadcaster, Report};
 pub use checksum::{Checksum, UnknownChecksum};
 pub use config::{DatagramConfig, DropPolicy};
 pub use error::{OpenError, ReceiveError, SendError, SendManyError};
