@@ -34,7 +34,9 @@
 mod broadcast;
 mod checksum;
 mod config;
+mod counters;
 mod error;
+mod event;
 mod inbox;
 mod json;
 mod lock;
@@ -48,6 +50,7 @@ pub use broadcast::{AddError, Broadcaster, Report};
 pub use checksum::{Checksum, UnknownChecksum};
 pub use config::{DatagramConfig, DropPolicy};
 pub use error::{OpenError, ReceiveError, SendError, SendManyError};
+pub use event::{DatagramEvent, DropReason};
 pub use message::Datagram;
 pub use options::{Priority, SendOptions};
 #[doc(inline)]

@@ -2,11 +2,11 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
 
 use serde::{Serialize, Serializer};
+use wt_core::observe::{Snapshot, State};
 
 /// Figures of a transport at one moment.
 ///
@@ -296,6 +296,33 @@ impl Diagnostics {
     }
 }
 
+impl Diagnostics {
+    pub(crate) fn snapshot(&self, id: String, state: State) -> Snapshot {
+        let stats = &self.stats;
+        let uptime = stats.created_at.elapsed().unwrap_or_default();
+        Snapshot::new("datagrams", id, state)
+            .with_uptime(uptime)
+            .with_counter("sent", stats.datagrams_sent)
+            .with_counter("sent_at_once", stats.datagrams_sent_at_once)
+            .with_counter("sent_bytes", stats.bytes_sent)
+            .with_counter("send_failures", stats.send_failures)
+            .with_counter("send_drops", stats.send_drops.total())
+            .with_counter("received", stats.datagrams_received)
+            .with_counter("received_bytes", stats.bytes_received)
+            .with_counter("receive_drops", stats.receive_drops.total())
+            .with_counter("receive_errors", stats.receive_errors)
+            .with_gauge("send_success_rate", stats.send_success_rate())
+            .with_gauge("receive_success_rate", stats.receive_success_rate())
+            .with_gauge("send_queue", self.outgoing.size as f64)
+            .with_gauge("send_queue_fill", self.outgoing.fill())
+            .with_gauge("receive_queue", self.incoming.size as f64)
+            .with_gauge("receive_queue_fill", self.incoming.fill())
+            .with_seconds("send_time_seconds", stats.avg_send_time())
+            .with_seconds("receive_time_seconds", stats.avg_receive_time())
+            .with_issues(self.issues())
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stats = &self.stats;
@@ -327,165 +354,80 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// Why a datagram was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Expired,
-    Evicted,
-    Refused,
-    TooLarge,
-    Cleared,
-    Ended,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[derive(Debug, Default)]
-pub(crate) struct DropCounters([AtomicU64; 6]);
-
-impl DropCounters {
-    pub(crate) fn count(&self, reason: Reason, number: usize) {
-        self.0[reason as usize].fetch_add(number as u64, Relaxed);
-    }
-
-    fn get(&self) -> Drops {
-        let of = |reason: Reason| self.0[reason as usize].load(Relaxed);
-        Drops {
-            expired: of(Reason::Expired),
-            evicted: of(Reason::Evicted),
-            refused: of(Reason::Refused),
-            too_large: of(Reason::TooLarge),
-            cleared: of(Reason::Cleared),
-            ended: of(Reason::Ended),
-        }
-    }
-}
-
-/// Counts datagrams that went one way.
-#[derive(Debug, Default)]
-pub(crate) struct Passed {
-    count: AtomicU64,
-    bytes: AtomicU64,
-    /// Nanoseconds, together and at most.
-    waited: AtomicU64,
-    longest: AtomicU64,
-}
-
-impl Passed {
-    /// Returns the number of the datagram.
-    fn count(&self, size: usize) -> u64 {
-        self.bytes.fetch_add(size as u64, Relaxed);
-        self.count.fetch_add(1, Relaxed)
-    }
-
-    fn waited(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.waited.fetch_add(nanos, Relaxed);
-        self.longest.fetch_max(nanos, Relaxed);
-    }
-}
-
-/// The counters behind [`DatagramStats`].
-#[derive(Debug)]
-pub(crate) struct Counters {
-    created: SystemTime,
-    sent: Passed,
-    queued: AtomicU64,
-    failed: AtomicU64,
-    pub(crate) send_drops: DropCounters,
-    received: Passed,
-    pub(crate) receive_drops: DropCounters,
-    unreadable: AtomicU64,
-    smallest: AtomicU64,
-    largest: AtomicU64,
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            created: SystemTime::now(),
-            sent: Passed::default(),
-            queued: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            send_drops: DropCounters::default(),
-            received: Passed::default(),
-            receive_drops: DropCounters::default(),
-            unreadable: AtomicU64::new(0),
-            smallest: AtomicU64::new(u64::MAX),
-            largest: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Counters {
-    /// Keeps the sizes; they change rarely, so that mostly nothing is written.
-    fn size(&self, size: usize) {
-        let size = size as u64;
-        if size < self.smallest.load(Relaxed) {
-            self.smallest.fetch_min(size, Relaxed);
-        }
-        if size > self.largest.load(Relaxed) {
-            self.largest.fetch_max(size, Relaxed);
+    fn healthy() -> Diagnostics {
+        Diagnostics {
+            stats: DatagramStats {
+                datagrams_sent: 100,
+                datagrams_received: 100,
+                bytes_sent: 1000,
+                bytes_received: 3000,
+                ..crate::counters::Counters::default().stats()
+            },
+            outgoing: QueueStats {
+                size: 90,
+                max_size: 100,
+                lanes: [90, 0, 0],
+            },
+            incoming: QueueStats {
+                size: 90,
+                max_size: 100,
+                lanes: [90, 0, 0],
+            },
+            is_closed: false,
         }
     }
 
-    /// Counts a datagram that went to QUIC, after it `waited` in the queue if it did; returns its number.
-    pub(crate) fn sent(&self, size: usize, waited: Option<Duration>) -> u64 {
-        self.size(size);
-        if let Some(waited) = waited {
-            self.queued.fetch_add(1, Relaxed);
-            self.sent.waited(waited);
-        }
-        self.sent.count(size)
+    fn issues(change: impl FnOnce(&mut Diagnostics)) -> Vec<String> {
+        let mut diagnostics = healthy();
+        change(&mut diagnostics);
+        let issues = diagnostics.issues();
+        issues.iter().map(ToString::to_string).collect()
     }
 
-    /// Counts a datagram that the application took; returns its number.
-    pub(crate) fn received(&self, size: usize, waited: Option<Duration>) -> u64 {
-        self.size(size);
-        if let Some(waited) = waited {
-            self.received.waited(waited);
-        }
-        self.received.count(size)
+    #[test]
+    fn each_issue_has_its_threshold() {
+        assert_eq!(issues(|_| {}), [""; 0]);
+        let failed = |failures| issues(|d| d.stats.send_failures = failures);
+        assert_eq!(failed(11), [""; 0]);
+        assert_eq!(failed(25), ["low send success rate: 80.0%"]);
+        let dropped = |drops| issues(|d| d.stats.receive_drops.expired = drops);
+        assert_eq!(dropped(20), [""; 0]);
+        assert_eq!(dropped(21), ["high drop rate: 21/200"]);
+        assert_eq!(
+            issues(|d| d.outgoing.size = 91),
+            ["outgoing queue nearly full: 91.0%"]
+        );
+        assert_eq!(
+            issues(|d| d.incoming.size = 100),
+            ["incoming queue nearly full: 100.0%"]
+        );
+        let slow = |seconds| issues(|d| d.stats.total_send_time = Duration::from_secs(seconds));
+        assert_eq!(slow(10), [""; 0]);
+        assert_eq!(slow(20), ["high send latency: 200.0 ms"]);
+        assert_eq!(
+            issues(|d| d.is_closed = true),
+            ["datagram transport is closed"]
+        );
+        let strict = Thresholds {
+            fill: 0.5,
+            ..Thresholds::default()
+        };
+        assert_eq!(healthy().issues_by(&strict).len(), 2);
     }
 
-    /// Counts a datagram that QUIC did not take.
-    pub(crate) fn failed(&self) {
-        self.failed.fetch_add(1, Relaxed);
-    }
-
-    /// Counts a datagram that was not what the application expected.
-    pub(crate) fn unreadable(&self) {
-        self.unreadable.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn sent_count(&self) -> u64 {
-        self.sent.count.load(Relaxed)
-    }
-
-    pub(crate) fn received_count(&self) -> u64 {
-        self.received.count.load(Relaxed)
-    }
-
-    pub(crate) fn stats(&self) -> DatagramStats {
-        let nanos = |counter: &AtomicU64| Duration::from_nanos(counter.load(Relaxed));
-        let smallest = self.smallest.load(Relaxed);
-        // A datagram is counted as queued before it is counted as sent.
-        let datagrams_sent = self.sent_count();
-        DatagramStats {
-            created_at: self.created,
-            datagrams_sent,
-            datagrams_sent_at_once: datagrams_sent.saturating_sub(self.queued.load(Relaxed)),
-            bytes_sent: self.sent.bytes.load(Relaxed),
-            send_failures: self.failed.load(Relaxed),
-            send_drops: self.send_drops.get(),
-            datagrams_received: self.received_count(),
-            bytes_received: self.received.bytes.load(Relaxed),
-            receive_drops: self.receive_drops.get(),
-            receive_errors: self.unreadable.load(Relaxed),
-            total_send_time: nanos(&self.sent.waited),
-            max_send_time: nanos(&self.sent.longest),
-            total_receive_time: nanos(&self.received.waited),
-            max_receive_time: nanos(&self.received.longest),
-            min_datagram_size: (smallest < u64::MAX).then_some(smallest),
-            max_datagram_size: self.largest.load(Relaxed),
-        }
+    #[test]
+    fn averages_and_rates_are_of_what_there_was() {
+        let stats = healthy().stats;
+        assert!((stats.avg_datagram_size() - 20.0).abs() < 1e-9);
+        let none = crate::counters::Counters::default().stats();
+        assert!((none.send_success_rate() - 1.0).abs() < 1e-9);
+        assert!((none.receive_success_rate() - 1.0).abs() < 1e-9);
+        assert_eq!(none.avg_send_time(), Duration::ZERO);
+        assert_eq!(none.avg_receive_time(), Duration::ZERO);
+        assert_eq!(none.min_datagram_size, None);
     }
 }

@@ -7,8 +7,14 @@ mod common;
 use std::time::Duration;
 
 use common::{Pair, eventually, pair, text, within};
-use wt_core::SessionError;
-use wt_datagram::{DatagramConfig, DatagramTransport, DropPolicy, ReceiveError, SendOptions};
+use wt_core::{
+    SessionError,
+    observe::{Observe, State},
+};
+use wt_datagram::{
+    DatagramConfig, DatagramEvent, DatagramTransport, DropPolicy, DropReason, ReceiveError,
+    SendOptions,
+};
 
 /// Sends datagrams one by one, so that none is lost on the way.
 async fn send(pair: &Pair, from: &str, names: &[&str]) {
@@ -319,4 +325,75 @@ async fn diagnostics_say_what_is_wrong() {
     assert_eq!(record["stats"]["send_drops"]["ended"], 10);
     assert_eq!(record["outgoing"]["lanes"], serde_json::json!([0, 0, 0]));
     assert_eq!(record["is_closed"], true);
+}
+
+#[tokio::test]
+async fn those_who_listen_are_told() {
+    let pair = pair().await;
+    let mut config = DatagramConfig::new().with_outgoing(1, DropPolicy::Newest);
+    config.send_ahead = 1;
+    let sender = pair.sender(&config);
+    let receiver = pair.receiver();
+    sender.try_send("nobody hears of this").unwrap();
+    let mut sent = sender.events();
+    let mut received = receiver.events();
+    let high = SendOptions::new().priority(wt_datagram::Priority::High);
+    sender.try_send_with("1", high).unwrap();
+    sender.try_send_with("12", high).unwrap();
+    assert!(sender.try_send_with("123", high).is_err());
+    for _ in 0..3 {
+        within(receiver.receive()).await.unwrap();
+    }
+    within(sender.flush()).await.unwrap();
+    sender.close();
+    drop(receiver);
+    let mut all = Vec::new();
+    while let Some(event) = within(sent.recv()).await {
+        all.push(event.unwrap());
+    }
+    let waited = Duration::ZERO;
+    let [first, dropped, second, closed] = all[..] else {
+        panic!("{all:?}");
+    };
+    let (sequence, size) = (1, 1);
+    assert_eq!(
+        first,
+        DatagramEvent::Sent {
+            sequence,
+            size,
+            waited
+        }
+    );
+    let (reason, count) = (DropReason::Refused, 1);
+    assert_eq!(dropped, DatagramEvent::SendDropped { reason, count });
+    assert_eq!(dropped.to_string(), "1 datagrams were not sent: refused");
+    assert!(
+        matches!(second, DatagramEvent::Sent { sequence: 2, size: 2, waited } if !waited.is_zero())
+    );
+    assert_eq!(closed, DatagramEvent::Closed);
+    let mut sizes = Vec::new();
+    while let Some(event) = within(received.recv()).await {
+        if let DatagramEvent::Received { size, .. } = event.unwrap() {
+            sizes.push(size);
+        }
+    }
+    assert_eq!(sizes, [20, 1, 2]);
+}
+
+#[tokio::test]
+async fn transports_can_be_watched() {
+    let pair = pair().await;
+    let sender = pair.sender(&DatagramConfig::new());
+    sender.send("abc").await.unwrap();
+    let snapshot = sender.observe();
+    assert_eq!(snapshot.kind, "datagrams");
+    assert_eq!(snapshot.state, State::Active);
+    assert_eq!(snapshot.counter("sent"), Some(1));
+    assert_eq!(snapshot.counter("sent_bytes"), Some(3));
+    assert_eq!(snapshot.get("send_success_rate"), Some(1.0));
+    assert!(snapshot.issues.is_empty());
+    sender.close();
+    let snapshot = sender.observe();
+    assert_eq!(snapshot.state, State::Closed);
+    assert_eq!(snapshot.issues, ["datagram transport is closed"]);
 }

@@ -14,10 +14,8 @@ use tokio::{runtime, sync::Notify, task::AbortHandle};
 use wt_core::Session;
 
 use crate::{
-    Datagram, DatagramConfig, DropPolicy, QueueStats, ReceiveError,
-    inbox::Inbox,
-    lock::lock,
-    stats::{Counters, Reason},
+    Datagram, DatagramConfig, DropPolicy, DropReason, QueueStats, ReceiveError, counters::Counters,
+    inbox::Inbox, lock::lock,
 };
 
 /// A datagram and how it was received.
@@ -150,10 +148,10 @@ impl Incoming {
             }
             match self.policy {
                 DropPolicy::Wait => self.inbox.taken.notified().await,
-                DropPolicy::Newest => return self.dropped(Reason::Refused, 1),
+                DropPolicy::Newest => return self.dropped(DropReason::Refused, 1),
                 DropPolicy::Oldest | DropPolicy::LowestPriority => {
                     if let Ok(Some(_)) = self.inbox.pop() {
-                        self.dropped(Reason::Evicted, 1);
+                        self.dropped(DropReason::Evicted, 1);
                     }
                 }
             }
@@ -166,14 +164,12 @@ impl Incoming {
             return 0;
         };
         let old = self.inbox.weed(|datagram| datagram.age() <= max).len();
-        self.dropped(Reason::Expired, old);
+        self.dropped(DropReason::Expired, old);
         old
     }
 
-    fn dropped(&self, reason: Reason, number: usize) {
-        if number > 0 {
-            self.counters.receive_drops.count(reason, number);
-        }
+    fn dropped(&self, reason: DropReason, number: usize) {
+        self.counters.receive_dropped(reason, number);
     }
 
     // ---- receiving
@@ -237,7 +233,7 @@ impl Incoming {
     fn young(&self, mut datagram: Datagram) -> Option<Taken> {
         datagram.max_age = self.max_age();
         if datagram.is_expired() {
-            self.dropped(Reason::Expired, 1);
+            self.dropped(DropReason::Expired, 1);
             return None;
         }
         Some(Taken {
@@ -261,7 +257,7 @@ impl Incoming {
                 .count();
         }
         self.inbox.taken.notify_one();
-        self.dropped(Reason::Cleared, number);
+        self.dropped(DropReason::Cleared, number);
         number
     }
 
@@ -274,7 +270,7 @@ impl Incoming {
         }
         self.inbox.end(ReceiveError::Closed);
         let lost = self.inbox.weed(|_| false).len();
-        self.dropped(Reason::Ended, lost);
+        self.dropped(DropReason::Ended, lost);
         self.changed.notify_waiters();
     }
 }

@@ -17,15 +17,19 @@ use std::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime, task::AbortHandle, time};
-use wt_core::Session;
+use wt_core::{
+    Session,
+    events::Events,
+    observe::{Observe, Snapshot, State},
+};
 
 use self::{
     incoming::{Incoming, Taken},
     outgoing::Outgoing,
 };
 use crate::{
-    Datagram, DatagramConfig, DatagramStats, Diagnostics, OpenError, Priority, ReceiveError,
-    SendError, SendManyError, SendOptions, json, lock::lock, stats::Counters,
+    Datagram, DatagramConfig, DatagramEvent, DatagramStats, Diagnostics, OpenError, Priority,
+    ReceiveError, SendError, SendManyError, SendOptions, counters::Counters, json, lock::lock,
 };
 
 /// The datagrams of a session, with queues, priorities, times to live and figures.
@@ -70,12 +74,16 @@ struct Handle {
 
 impl Handle {
     fn close(&self) {
-        self.closed.store(true, SeqCst);
+        let first = !self.closed.swap(true, SeqCst);
         if let Some(heartbeat) = lock(&self.heartbeat).take() {
             heartbeat.abort();
         }
         self.outgoing.end(SendError::Closed);
         self.incoming.close();
+        if first {
+            self.counters.events.emit(DatagramEvent::Closed);
+            self.counters.events.close();
+        }
     }
 }
 
@@ -369,7 +377,9 @@ impl DatagramTransport {
     fn count(&self, taken: Taken) -> Datagram {
         let Taken { datagram, buffered } = taken;
         let waited = buffered.then(|| datagram.age());
-        self.0.counters.received(datagram.size(), waited);
+        self.0
+            .counters
+            .received(datagram.sequence, datagram.size(), waited);
         datagram
     }
 
@@ -498,6 +508,14 @@ impl DatagramTransport {
         }
     }
 
+    /// Listens to what happens to datagrams, up to the end of the transport.
+    ///
+    /// A listener that is more than [`CAPACITY`](wt_core::events::CAPACITY) events behind loses the oldest, and is
+    /// told how many. Without listeners no events are made.
+    pub fn events(&self) -> Events<DatagramEvent> {
+        self.0.counters.events.subscribe()
+    }
+
     // ---- the end
 
     /// Closes the transport: drops and counts what is queued, and wakes all who wait with an error.
@@ -505,5 +523,17 @@ impl DatagramTransport {
     /// The session lives on. Does nothing the second time. [`Self::flush`] before it sends what is queued.
     pub fn close(&self) {
         self.0.close();
+    }
+}
+
+impl Observe for DatagramTransport {
+    fn observe(&self) -> Snapshot {
+        let diagnostics = self.diagnostics();
+        let state = match diagnostics.is_closed {
+            false => State::Active,
+            true => State::Closed,
+        };
+        let id = self.0.session.id().to_string();
+        diagnostics.snapshot(id, state)
     }
 }

@@ -22,9 +22,8 @@ use super::{
     lanes::{Lanes, Waiting},
 };
 use crate::{
-    DatagramConfig, DropPolicy, Priority, QueueStats, SendError, SendOptions,
-    lock::lock,
-    stats::{Counters, Reason},
+    DatagramConfig, DropPolicy, DropReason, Priority, QueueStats, SendError, SendOptions,
+    counters::Counters, lock::lock,
 };
 
 /// How many datagrams the pump hands over before it lets others have the queue.
@@ -146,7 +145,7 @@ impl Outgoing {
             return Ok(None);
         };
         if ttl.is_zero() {
-            self.dropped(Reason::Expired, 1);
+            self.dropped(DropReason::Expired, 1);
             return Err(SendError::Expired);
         }
         Ok(Instant::now().checked_add(ttl))
@@ -172,7 +171,7 @@ impl Outgoing {
                     let _ = time::timeout_at(expires.into(), room).await;
                     // Room that comes too late is none.
                     if expires <= Instant::now() {
-                        self.dropped(Reason::Expired, 1);
+                        self.dropped(DropReason::Expired, 1);
                         return Err(SendError::Expired);
                     }
                 }
@@ -191,7 +190,7 @@ impl Outgoing {
         match self.put(data, options, expires, quiet)? {
             Put::Taken => Ok(()),
             Put::Full => {
-                self.dropped(Reason::Refused, 1);
+                self.dropped(DropReason::Refused, 1);
                 Err(SendError::QueueFull { limit: self.limit })
             }
         }
@@ -228,10 +227,12 @@ impl Outgoing {
         if let Some(end) = &state.end {
             return Err(end.clone());
         }
-        if state.lanes.is_empty() && !state.carrying && self.may_go() {
-            if let Some(sent) = self.hand_over(data) {
-                return self.account(sent, data, None).map(|()| Put::Taken);
-            }
+        if state.lanes.is_empty()
+            && !state.carrying
+            && self.may_go()
+            && let Some(sent) = self.hand_over(data)
+        {
+            return self.account(sent, data, None).map(|()| Put::Taken);
         }
         self.enqueue(&mut state, data, options.priority, expires)
     }
@@ -267,7 +268,7 @@ impl Outgoing {
             }
             Err(error) => {
                 if matches!(error, SendDatagramError::TooLarge { .. }) {
-                    self.dropped(Reason::TooLarge, 1);
+                    self.dropped(DropReason::TooLarge, 1);
                 } else {
                     self.counters.failed();
                 }
@@ -276,10 +277,8 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn dropped(&self, reason: Reason, number: usize) {
-        if number > 0 {
-            self.counters.send_drops.count(reason, number);
-        }
+    fn dropped(&self, reason: DropReason, number: usize) {
+        self.counters.send_dropped(reason, number);
     }
 
     fn enqueue(
@@ -296,7 +295,7 @@ impl Outgoing {
         let size = data.len();
         match self.session.max_datagram_size() {
             Some(max) if size > max => {
-                self.dropped(Reason::TooLarge, 1);
+                self.dropped(DropReason::TooLarge, 1);
                 return Err(SendError::TooLarge { size, max });
             }
             Some(_) => {}
@@ -334,7 +333,7 @@ impl Outgoing {
     ) -> Result<bool, SendError> {
         let old = state.lanes.weed(now).len();
         self.left(old);
-        self.dropped(Reason::Expired, old);
+        self.dropped(DropReason::Expired, old);
         if old > 0 {
             return Ok(true);
         }
@@ -345,11 +344,11 @@ impl Outgoing {
             DropPolicy::Wait => return Ok(false),
         };
         if gone.is_none() {
-            self.dropped(Reason::Refused, 1);
+            self.dropped(DropReason::Refused, 1);
             return Err(SendError::QueueFull { limit: self.limit });
         }
         self.left(1);
-        self.dropped(Reason::Evicted, 1);
+        self.dropped(DropReason::Evicted, 1);
         Ok(true)
     }
 
@@ -385,7 +384,7 @@ impl Outgoing {
     pub(super) fn clear(&self) -> usize {
         let number = lock(&self.state).lanes.clear();
         self.left(number);
-        self.dropped(Reason::Cleared, number);
+        self.dropped(DropReason::Cleared, number);
         self.pump.notify_one();
         number
     }
@@ -403,7 +402,7 @@ impl Outgoing {
         }
         let lost = state.lanes.clear() + usize::from(state.carrying);
         state.carrying = false;
-        self.dropped(Reason::Ended, lost);
+        self.dropped(DropReason::Ended, lost);
         drop(state);
         self.room.notify_waiters();
         self.empty.notify_waiters();
@@ -451,7 +450,7 @@ impl Outgoing {
                 return Found::Nothing;
             };
             if waiting.is_expired(now) {
-                self.dropped(Reason::Expired, 1);
+                self.dropped(DropReason::Expired, 1);
             } else {
                 match self.hand_over(&waiting.data) {
                     // An error is counted; the end of the session is noticed by `run`.
@@ -491,7 +490,7 @@ impl Outgoing {
         let result = match sent {
             Some(sent) => self.account(sent, data, Some(waiting.since)),
             None => {
-                self.dropped(Reason::Expired, 1);
+                self.dropped(DropReason::Expired, 1);
                 Ok(())
             }
         };
