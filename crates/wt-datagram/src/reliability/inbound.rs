@@ -93,10 +93,10 @@ impl Inbound {
     }
 
     fn remember(&mut self, sequence: u32) {
-        if self.last.len() >= REMEMBERED {
-            if let Some(oldest) = self.last.pop_front() {
-                self.seen.remove(&oldest);
-            }
+        if self.last.len() >= REMEMBERED
+            && let Some(oldest) = self.last.pop_front()
+        {
+            self.seen.remove(&oldest);
         }
         self.last.push_back(sequence);
         self.seen.insert(sequence);

@@ -543,8 +543,11 @@ impl Shared {
                 }
             }
             Some(Message::Ack(sequence)) => {
-                if lock(&self.state).outbound.acked(sequence, now) {
+                // Who learns of it finds it counted: the figures are read under this lock.
+                let mut state = lock(&self.state);
+                if state.outbound.acked(sequence, now) {
                     count(&self.counters.delivered, 1);
+                    drop(state);
                     self.moved.notify_waiters();
                 }
             }
@@ -557,12 +560,12 @@ impl Shared {
         let mut state = lock(&self.state);
         let (again, given_up) = state.outbound.due(now);
         count(&self.counters.retransmissions, again.len());
+        count(&self.counters.failed, given_up);
         for due in again {
             self.transmit(&mut state, due, now);
         }
         drop(state);
         if given_up > 0 {
-            count(&self.counters.failed, given_up);
             self.moved.notify_waiters();
         }
     }
@@ -574,8 +577,11 @@ impl Shared {
         if self.end.set(end.clone()).is_err() {
             return;
         }
-        let given_up = lock(&self.state).outbound.fail_all(&end.clone().into());
-        count(&self.counters.failed, given_up);
+        {
+            let mut state = lock(&self.state);
+            let given_up = state.outbound.fail_all(&end.clone().into());
+            count(&self.counters.failed, given_up);
+        }
         self.inbox.end(end.into());
         self.moved.notify_waiters();
     }
