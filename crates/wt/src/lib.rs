@@ -52,7 +52,8 @@
 //! | `server` | yes | [`Server`] |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
-//! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
+//! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
+//! | `messaging`, `monitor` | no | layers that have no API yet |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
@@ -65,6 +66,8 @@ pub use wt_core::{
     WriteError, http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
+#[cfg(feature = "datagram")]
+pub use wt_datagram as datagram;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
