@@ -349,4 +349,8 @@ async fn impossible_configurations_are_refused() {
         "min_ack_timeout"
     );
     assert_eq!(refused(|c| c.max_ack_timeout = MS), "max_ack_timeout");
+    assert_eq!(
+        refused(|c| c.max_ack_timeout = Duration::MAX),
+        "max_ack_timeout"
+    );
 }

@@ -55,6 +55,9 @@ impl Default for ReliabilityConfig {
 }
 
 impl ReliabilityConfig {
+    /// The longest that anybody may want to wait for an acknowledgement.
+    const LONGEST: Duration = Duration::from_secs(3600);
+
     /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -96,13 +99,10 @@ impl ReliabilityConfig {
             let value = format!("{:?}", self.min_ack_timeout);
             return wrong("min_ack_timeout", value, "must be at least 1 ms");
         }
-        if self.max_ack_timeout < self.min_ack_timeout {
+        if !(self.min_ack_timeout..=Self::LONGEST).contains(&self.max_ack_timeout) {
             let value = format!("{:?}", self.max_ack_timeout);
-            return wrong(
-                "max_ack_timeout",
-                value,
-                "must not be below min_ack_timeout",
-            );
+            let reason = "must be between min_ack_timeout and 1 hour";
+            return wrong("max_ack_timeout", value, reason);
         }
         Ok(())
     }
