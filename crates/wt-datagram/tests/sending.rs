@@ -204,6 +204,25 @@ async fn datagrams_that_quic_has_no_room_for_wait_in_the_queue() {
 }
 
 #[tokio::test]
+async fn a_plain_sender_waits_for_quic_itself_and_wakes_on_close() {
+    let pair = pair_with(|client| client.transport.datagram_send_buffer = 1500).await;
+    let sender = pair.sender(&DatagramConfig::new());
+    let large = "x".repeat(1000);
+    sender.send(large.clone()).await.unwrap();
+    let mut second = Box::pin(sender.send(large.clone()));
+    assert!(second.as_mut().now_or_never().is_none());
+    assert_eq!(sender.send_buffer_len(), 0);
+    within(second).await.unwrap();
+    let mut third = Box::pin(sender.send(large));
+    assert!(third.as_mut().now_or_never().is_none());
+    sender.close();
+    assert!(matches!(within(third).await, Err(SendError::Closed)));
+    let stats = sender.stats();
+    assert_eq!((stats.datagrams_sent, stats.datagrams_sent_at_once), (2, 2));
+    assert_eq!(pair.receive(2).await.len(), 2);
+}
+
+#[tokio::test]
 async fn time_to_live_is_checked_when_they_leave() {
     let pair = pair().await;
     let sender = pair.sender(&one_ahead());

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{
-            AtomicBool, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -49,6 +49,12 @@ pub(super) struct Outgoing {
     room: Notify,
     /// Told when the queue is empty.
     empty: Notify,
+    /// Told when the queue is ended.
+    closing: Notify,
+    /// Nanoseconds; 0 for none.
+    max_age: AtomicU64,
+    /// The largest datagram when somebody looked last.
+    max_size: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -56,9 +62,19 @@ struct State {
     lanes: Lanes,
     /// The pump waits for QUIC with a datagram in its hands.
     carrying: bool,
-    max_age: Option<Duration>,
     end: Option<SendError>,
     pump: Option<AbortHandle>,
+}
+
+fn nanos(age: Option<Duration>) -> u64 {
+    age.map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// When a datagram was sent and until when it is of use, where that matters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    now: Option<Instant>,
+    expires: Option<Instant>,
 }
 
 /// What the pump found.
@@ -74,7 +90,7 @@ enum Found {
 }
 
 /// Where a datagram went that was not refused.
-pub(super) enum Put {
+enum Put {
     /// To QUIC, or into the queue.
     Taken,
     /// Nowhere: the queue is full, and its policy is to wait.
@@ -98,14 +114,14 @@ impl Outgoing {
             lanes_used: AtomicBool::new(config.outgoing_max_age.is_some()),
             waiting: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
-            state: Mutex::new(State {
-                max_age: config.outgoing_max_age,
-                ..State::default()
-            }),
+            state: Mutex::default(),
             ahead: Arc::new(Ahead::new(config.send_ahead, pump.clone())),
             pump,
             room: Notify::new(),
             empty: Notify::new(),
+            closing: Notify::new(),
+            max_age: AtomicU64::new(nanos(config.outgoing_max_age)),
+            max_size: AtomicUsize::new(0),
         }
     }
 
@@ -123,32 +139,33 @@ impl Outgoing {
     }
 
     pub(super) fn max_age(&self) -> Option<Duration> {
-        lock(&self.state).max_age
+        let nanos = self.max_age.load(Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     pub(super) fn set_max_age(&self, max_age: Option<Duration>) {
+        self.max_age.store(nanos(max_age), Relaxed);
         if max_age.is_some() {
             self.lanes_used.store(true, Relaxed);
         }
-        lock(&self.state).max_age = max_age;
     }
 
     // ---- sending
 
-    /// Returns until when a datagram may wait.
-    pub(super) fn expires(&self, options: SendOptions) -> Result<Option<Instant>, SendError> {
-        let max_age = match self.lanes_used.load(Relaxed) {
-            true => self.max_age(),
-            false => None,
-        };
-        let Some(ttl) = options.ttl.into_iter().chain(max_age).min() else {
-            return Ok(None);
+    /// Looks at the clock if a datagram may not wait as long as it takes.
+    fn times(&self, options: SendOptions) -> Result<Times, SendError> {
+        let Some(ttl) = options.ttl.into_iter().chain(self.max_age()).min() else {
+            return Ok(Times::default());
         };
         if ttl.is_zero() {
             self.dropped(DropReason::Expired, 1);
             return Err(SendError::Expired);
         }
-        Ok(Instant::now().checked_add(ttl))
+        let now = Instant::now();
+        Ok(Times {
+            now: Some(now),
+            expires: now.checked_add(ttl),
+        })
     }
 
     /// Sends or queues a datagram, and waits for room in the queue where that is the policy.
@@ -157,15 +174,26 @@ impl Outgoing {
         data: &Bytes,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        let expires = self.expires(options)?;
+        if options.is_plain() && self.policy == DropPolicy::Wait {
+            // Whoever waits anyway can wait for QUIC: no queue, no other task.
+            let closing = self.closing.notified();
+            if self.is_straight() {
+                return tokio::select! {
+                    biased;
+                    sent = self.session.send_datagram_wait(data) => self.account(sent, data, None),
+                    () = closing => Err(SendError::Closed),
+                };
+            }
+        }
+        let times = self.times(options)?;
         loop {
             // A place that becomes free before this line is found by `put`.
             let room = self.room.notified();
-            match self.put(data, options, expires, false)? {
+            match self.put(data, options, times, false)? {
                 Put::Taken => return Ok(()),
                 Put::Full => {}
             }
-            match expires {
+            match times.expires {
                 None => room.await,
                 Some(expires) => {
                     let _ = time::timeout_at(expires.into(), room).await;
@@ -186,8 +214,8 @@ impl Outgoing {
         options: SendOptions,
         quiet: bool,
     ) -> Result<(), SendError> {
-        let expires = self.expires(options)?;
-        match self.put(data, options, expires, quiet)? {
+        let times = self.times(options)?;
+        match self.put(data, options, times, quiet)? {
             Put::Taken => Ok(()),
             Put::Full => {
                 self.dropped(DropReason::Refused, 1);
@@ -196,10 +224,15 @@ impl Outgoing {
         }
     }
 
+    /// Returns whether a datagram that needs no lane may go straight to QUIC.
+    fn is_straight(&self) -> bool {
+        let lanes = self.lanes_used.load(Relaxed) || self.waiting.load(SeqCst) > 0;
+        !lanes && !self.ended.load(SeqCst)
+    }
+
     /// Hands a datagram to QUIC if nothing has to be thought about: one call, no lock of ours.
     fn straight(&self, data: &Bytes) -> Option<Result<(), SendError>> {
-        let lanes = self.lanes_used.load(Relaxed) || self.waiting.load(SeqCst) > 0;
-        if lanes || self.ended.load(SeqCst) {
+        if !self.is_straight() {
             return None;
         }
         let sent = self.session.send_datagram_wait(data).now_or_never()?;
@@ -209,11 +242,11 @@ impl Outgoing {
     /// Sends a datagram, or queues it.
     ///
     /// `quiet` datagrams have a priority and do not put the lanes to use.
-    pub(super) fn put(
+    fn put(
         self: &Arc<Self>,
         data: &Bytes,
         options: SendOptions,
-        expires: Option<Instant>,
+        times: Times,
         quiet: bool,
     ) -> Result<Put, SendError> {
         if options.is_plain() || quiet {
@@ -234,7 +267,7 @@ impl Outgoing {
         {
             return self.account(sent, data, None).map(|()| Put::Taken);
         }
-        self.enqueue(&mut state, data, options.priority, expires)
+        self.enqueue(&mut state, data, options.priority, times)
     }
 
     /// Returns whether QUIC may have another datagram as far as the lanes are concerned.
@@ -253,21 +286,21 @@ impl Outgoing {
         }
     }
 
-    /// Counts what QUIC said to a datagram that waited since `since`.
+    /// Counts what QUIC said to a datagram, which `waited` if it was queued.
     fn account(
         &self,
         sent: Result<(), SendDatagramError>,
         data: &Bytes,
-        since: Option<Instant>,
+        waited: Option<Duration>,
     ) -> Result<(), SendError> {
         match sent {
             Ok(()) => {
-                self.counters
-                    .sent(data.len(), since.map(|since| since.elapsed()));
+                self.counters.sent(data.len(), waited);
                 Ok(())
             }
             Err(error) => {
-                if matches!(error, SendDatagramError::TooLarge { .. }) {
+                if let SendDatagramError::TooLarge { max, .. } = error {
+                    self.max_size.store(max, Relaxed);
                     self.dropped(DropReason::TooLarge, 1);
                 } else {
                     self.counters.failed();
@@ -286,33 +319,35 @@ impl Outgoing {
         state: &mut State,
         data: &Bytes,
         priority: Priority,
-        expires: Option<Instant>,
+        times: Times,
     ) -> Result<Put, SendError> {
         if let Some(end) = self.session.close_reason() {
             self.counters.failed();
             return Err(end.into());
         }
         let size = data.len();
-        match self.session.max_datagram_size() {
-            Some(max) if size > max => {
+        // Asked again only when it matters. Where the path has become narrower since, the pump finds out.
+        if size > self.max_size.load(Relaxed) || size == 0 {
+            let Some(max) = self.session.max_datagram_size() else {
+                self.counters.failed();
+                return Err(SendError::Unsupported);
+            };
+            self.max_size.store(max, Relaxed);
+            if size > max {
                 self.dropped(DropReason::TooLarge, 1);
                 return Err(SendError::TooLarge { size, max });
             }
-            Some(_) => {}
-            None => {
-                self.counters.failed();
-                return Err(SendError::Unsupported);
-            }
         }
-        let since = Instant::now();
-        if state.lanes.len() >= self.limit && !self.make_room(state, priority, since)? {
+        if state.lanes.len() >= self.limit && !self.make_room(state, priority, Instant::now())? {
             return Ok(Put::Full);
         }
+        let since = times.now.unwrap_or_else(Instant::now);
+        let first = state.lanes.is_empty();
         state.lanes.push(Waiting {
             data: data.clone(),
             priority,
             since,
-            expires,
+            expires: times.expires,
         });
         self.waiting.fetch_add(1, SeqCst);
         if state.pump.is_none() {
@@ -320,7 +355,10 @@ impl Outgoing {
             let task = self.runtime.spawn(self.clone().run());
             state.pump = Some(task.abort_handle());
         }
-        self.pump.notify_one();
+        // While others wait the pump knows, or is told when QUIC has room.
+        if first {
+            self.pump.notify_one();
+        }
         Ok(Put::Taken)
     }
 
@@ -354,7 +392,9 @@ impl Outgoing {
 
     /// Says that datagrams left the queue.
     fn left(&self, number: usize) {
-        self.waiting.fetch_sub(number, SeqCst);
+        if number > 0 {
+            self.waiting.fetch_sub(number, SeqCst);
+        }
         for _ in 0..number {
             self.room.notify_one();
         }
@@ -406,6 +446,7 @@ impl Outgoing {
         drop(state);
         self.room.notify_waiters();
         self.empty.notify_waiters();
+        self.closing.notify_waiters();
     }
 
     // ---- the pump
@@ -438,32 +479,35 @@ impl Outgoing {
             return Found::End;
         }
         let now = Instant::now();
-        for _ in 0..BATCH {
+        let mut gone = 0;
+        let found = loop {
             if state.lanes.is_empty() {
                 self.empty.notify_waiters();
-                return Found::Nothing;
+                break Found::Nothing;
             }
             if !self.may_go() {
-                return Found::Nothing;
+                break Found::Nothing;
+            }
+            if gone == BATCH {
+                break Found::More;
             }
             let Some(waiting) = state.lanes.pop() else {
-                return Found::Nothing;
+                break Found::Nothing;
             };
             if waiting.is_expired(now) {
                 self.dropped(DropReason::Expired, 1);
+            } else if let Some(sent) = self.hand_over(&waiting.data) {
+                let waited = now.saturating_duration_since(waiting.since);
+                // An error is counted; the end of the session is noticed by `run`.
+                let _ = self.account(sent, &waiting.data, Some(waited));
             } else {
-                match self.hand_over(&waiting.data) {
-                    // An error is counted; the end of the session is noticed by `run`.
-                    Some(sent) => drop(self.account(sent, &waiting.data, Some(waiting.since))),
-                    None => {
-                        state.carrying = true;
-                        return Found::Full(waiting);
-                    }
-                }
+                state.carrying = true;
+                break Found::Full(waiting);
             }
-            self.left(1);
-        }
-        Found::More
+            gone += 1;
+        };
+        self.left(gone);
+        found
     }
 
     /// Waits for room in QUIC with one datagram, as long as it lives; returns how the session ended if it did.
@@ -488,7 +532,7 @@ impl Outgoing {
         }
         state.carrying = false;
         let result = match sent {
-            Some(sent) => self.account(sent, data, Some(waiting.since)),
+            Some(sent) => self.account(sent, data, Some(waiting.since.elapsed())),
             None => {
                 self.dropped(DropReason::Expired, 1);
                 Ok(())
