@@ -71,7 +71,8 @@
 //! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
-//! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
+//! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
+//! | `messaging`, `monitor` | no | layers that have no API yet |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
@@ -91,6 +92,8 @@ pub use wt_core::{
     http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
+#[cfg(feature = "datagram")]
+pub use wt_datagram as datagram;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
