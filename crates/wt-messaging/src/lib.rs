@@ -1,5 +1,18 @@
 //! Structured messages, RPC and publish-subscribe over WebTransport.
 //!
-//! This crate has no API yet. It will hold serializers, framed messages on streams and datagrams,
-//! symmetrical RPC and a publish-subscribe client with its broker, wire compatible with
-//! PyWebTransport 0.8.
+//! | Module | Has |
+//! |---|---|
+//! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
+//!
+//! All of it speaks the formats of PyWebTransport 0.8.
+//!
+//! # Features
+//!
+//! | Feature | Default | Brings |
+//! |---|---|---|
+//! | `msgpack` | no | the serializer `MessagePack` |
+//! | `protobuf` | no | the serializer `Protobuf` |
+//! | `ring` | yes | cryptography by ring |
+//! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
+
+pub mod serializer;
