@@ -3,6 +3,7 @@
 //! | Module | Has |
 //! |---|---|
 //! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
+//! | [`structured`] | whole messages of an application on streams and in datagrams |
 //!
 //! All of it speaks the formats of PyWebTransport 0.8.
 //!
@@ -15,4 +16,8 @@
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
 
+#[doc(hidden)]
+pub mod __private;
+mod frame;
 pub mod serializer;
+pub mod structured;
