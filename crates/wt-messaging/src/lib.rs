@@ -3,6 +3,7 @@
 //! | Module | Has |
 //! |---|---|
 //! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
+//! | [`rpc`] | calls in both directions |
 //! | [`structured`] | whole messages of an application on streams and in datagrams |
 //!
 //! All of it speaks the formats of PyWebTransport 0.8.
@@ -19,5 +20,6 @@
 #[doc(hidden)]
 pub mod __private;
 mod frame;
+pub mod rpc;
 pub mod serializer;
 pub mod structured;
