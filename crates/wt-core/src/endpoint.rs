@@ -3,8 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use wt_proto::{ErrorCode, InitialLimits, Side};
@@ -13,8 +16,11 @@ use crate::{
     config::{ClientConfig, Limits, ServerConfig, SessionConfig, TransportConfig},
     connection::{self, Connection, Inner, Origin},
     error::{BindError, ConnectError, ConnectionError},
+    events::{Emitter, Event, Events},
+    observe::{Observe, Snapshot, State},
     quic,
     refusal::{RefusalCause, Refusals},
+    stats::{EndpointStats, count},
     stream::quic_code,
     tls::TlsError,
 };
@@ -33,6 +39,8 @@ struct Shared {
     /// Held by each connection that is alive, and by those who want to become one.
     alive: Arc<()>,
     client: Option<quinn::ClientConfig>,
+    created: Instant,
+    closed: AtomicBool,
 }
 
 fn origin(
@@ -60,6 +68,8 @@ fn origin(
         transport: Arc::new(transport.clone()),
         auto_scale: session.auto_scale,
         refusals: Arc::default(),
+        events: Emitter::new(),
+        totals: Arc::default(),
         proto,
     }
 }
@@ -86,6 +96,8 @@ impl Endpoint {
             origin,
             alive: Arc::default(),
             client: None,
+            created: Instant::now(),
+            closed: AtomicBool::new(false),
         })))
     }
 
@@ -110,6 +122,8 @@ impl Endpoint {
             origin,
             alive: Arc::default(),
             client: Some(client),
+            created: Instant::now(),
+            closed: AtomicBool::new(false),
         })))
     }
 
@@ -134,6 +148,34 @@ impl Endpoint {
     #[must_use]
     pub fn refusals(&self) -> Refusals {
         self.0.origin.refusals.snapshot()
+    }
+
+    /// Returns whether [`Self::close`] was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(SeqCst)
+    }
+
+    /// Returns what the endpoint has seen so far.
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        let totals = &self.0.origin.totals;
+        EndpointStats {
+            connections: self.open_connections() as u64,
+            connections_made: totals.connections_made.load(Relaxed),
+            connections_failed: totals.connections_failed.load(Relaxed),
+            connections_lost: totals.connections_lost.load(Relaxed),
+            sessions_made: totals.sessions_made.load(Relaxed),
+            sessions_ended: totals.sessions_ended.load(Relaxed),
+            refusals: self.refusals().total(),
+        }
+    }
+
+    /// Listens to what happens on all connections of the endpoint from now on.
+    ///
+    /// A listener that is more than [`CAPACITY`](crate::events::CAPACITY) events behind loses the oldest and is told so.
+    pub fn events(&self) -> Events<Event> {
+        self.0.origin.events.subscribe()
     }
 
     /// Waits for the next client; `None` when the endpoint was closed. For servers.
@@ -190,8 +232,17 @@ impl Endpoint {
         let target = self.map_address(address);
         let connecting = self.0.quic.connect_with(config, target, server_name);
         let connecting = connecting.map_err(|error| refuse(error.to_string()))?;
-        let quic = connecting.await.map_err(ConnectionError::from)?;
+        let quic = connecting.await.map_err(|error| {
+            let error = ConnectionError::from(error);
+            count(&self.0.origin.totals.connections_failed);
+            self.0.origin.events.emit_with(|| Event::ConnectionFailed {
+                remote: address,
+                error: error.clone(),
+            });
+            error
+        })?;
         let inner = Inner::new(quic, self.0.origin.clone());
+        inner.tell_established();
         tokio::spawn(connection::run(inner.clone(), self.0.alive.clone()));
         Ok(Connection::new(inner))
     }
@@ -234,6 +285,7 @@ impl Endpoint {
 
     /// Closes all connections at once with an HTTP/3 error code; [`Self::accept`] returns `None`.
     pub fn close(&self, code: ErrorCode, reason: &str) {
+        self.0.closed.store(true, SeqCst);
         self.0.quic.close(quic_code(code), reason.as_bytes());
     }
 
@@ -244,6 +296,30 @@ impl Endpoint {
     /// Cancel safe.
     pub async fn wait_idle(&self, limit: Duration) {
         let _ = tokio::time::timeout(limit, self.0.quic.wait_idle()).await;
+    }
+}
+
+impl Observe for Endpoint {
+    fn observe(&self) -> Snapshot {
+        let id = match self.local_addr() {
+            Ok(address) => address.to_string(),
+            Err(_) => "unbound".to_owned(),
+        };
+        let stats = self.stats();
+        let state = match stats.connections {
+            _ if self.is_closed() => State::Closed,
+            0 => State::Idle,
+            _ => State::Active,
+        };
+        Snapshot::new("endpoint", id, state)
+            .with_uptime(self.0.created.elapsed())
+            .with_gauge("connections", stats.connections as f64)
+            .with_counter("connections_made", stats.connections_made)
+            .with_counter("connections_failed", stats.connections_failed)
+            .with_counter("connections_lost", stats.connections_lost)
+            .with_counter("sessions_made", stats.sessions_made)
+            .with_counter("sessions_ended", stats.sessions_ended)
+            .with_counter("refusals", stats.refusals)
     }
 }
 
@@ -322,8 +398,20 @@ impl Incoming {
     /// [`ConnectionError`] when the handshake fails.
     pub async fn accept(self) -> Result<Connection, ConnectionError> {
         let peer = self.incoming.remote_address();
-        let refusals = self.origin.refusals.clone();
+        let Origin {
+            refusals,
+            events,
+            totals,
+            ..
+        } = self.origin.clone();
         let result = self.handshake().await;
+        if let Err(error) = &result {
+            count(&totals.connections_failed);
+            events.emit_with(|| Event::ConnectionFailed {
+                remote: peer,
+                error: error.clone(),
+            });
+        }
         // Who broke the protocol in the middle of the handshake was counted for that.
         if let Err(error) = &result
             && !matches!(error, ConnectionError::Violation(_))
@@ -348,7 +436,10 @@ impl Incoming {
         // QUIC knows of a failed handshake before the driver does.
         match inner.quic().close_reason() {
             Some(error) => Err(inner.end().unwrap_or_else(|| error.into())),
-            None => Ok(connection),
+            None => {
+                inner.tell_established();
+                Ok(connection)
+            }
         }
     }
 }

@@ -17,13 +17,17 @@
 
 pub mod config;
 mod connection;
+pub mod diagnostics;
 mod endpoint;
 mod error;
+pub mod events;
 mod lock;
+pub mod observe;
 mod quic;
 mod refusal;
 mod runtime;
 mod session;
+mod state;
 mod stats;
 mod stream;
 pub mod tls;
@@ -37,11 +41,13 @@ pub use refusal::{RefusalCause, Refusals};
 pub use session::{
     Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
 };
-pub use stats::{ConnectionStats, SessionStats};
+pub use state::{ConnectionState, StreamDirection, StreamState};
+pub use stats::{ConnectionStats, EndpointStats, SessionStats};
 pub use stream::{
-    BiStream, ReadError, ReadExactError, ReadToEndError, RecvStream, SendStream, StopError,
-    StreamInfo, WriteError,
+    BiStream, OperationStats, ReadError, ReadExactError, ReadToEndError, ReadUntilError,
+    RecvStream, SendStream, StopError, StreamInfo, StreamStats, StreamWatch, WriteError,
 };
 pub use wt_proto::{
-    Dialect, DialectSet, ErrorCode, Initiator, ProtocolViolation, SessionId, StreamId,
+    Dialect, DialectSet, Dir, ErrorCode, Initiator, ProtocolViolation, SessionId, SessionInfo,
+    SessionState, StreamId,
 };

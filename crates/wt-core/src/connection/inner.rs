@@ -6,7 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
-    Dir, ErrorCode, ProtocolViolation, SessionId, StreamId,
+    Dir, ErrorCode, ProtocolViolation, SessionEnd, SessionId, StreamId,
     connection::{Connection as Proto, Event, Route},
     early::{Early, EarlyLimits},
     flow::Flow,
@@ -24,13 +24,16 @@ use wt_proto::{
     subprotocol,
 };
 
-use super::{PendingRequest, allowance::Allowance, io::reject, wake::Ready};
+use super::{PendingRequest, activity::Activity, allowance::Allowance, io::reject, wake::Ready};
 use crate::{
     config::{Limits, TransportConfig},
     error::{ConnectError, ConnectionError, SessionError},
+    events::{Emitter, Event as TellEvent},
     lock::lock,
     refusal::{self, RefusalCause},
     session::{Heads, Shared},
+    state::ConnectionState,
+    stats::{Totals, count},
     stream::{Slot, quic_code},
 };
 
@@ -114,7 +117,17 @@ pub(crate) struct Origin {
     /// Whether the windows of sessions grow.
     pub(crate) auto_scale: bool,
     pub(crate) refusals: Arc<refusal::Counters>,
+    /// Tells what happens on all connections of the endpoint.
+    pub(crate) events: Emitter<TellEvent>,
+    pub(crate) totals: Arc<Totals>,
     pub(crate) proto: wt_proto::connection::Config,
+}
+
+/// What was told of a connection: its end comes behind its beginning, and not without.
+#[derive(Debug, Default)]
+struct Told {
+    established: bool,
+    ended: bool,
 }
 
 /// A connection, as its handles, its sessions and the driver know it.
@@ -139,6 +152,14 @@ pub(crate) struct Inner {
     /// Sessions with credit to announce.
     due: Mutex<Vec<SessionId>>,
     chores: Mutex<Vec<Chore>>,
+    /// Tells what happens on this connection.
+    events: Emitter<TellEvent>,
+    told: Mutex<Told>,
+    /// One side wants no new sessions.
+    going_away: AtomicBool,
+    created: Instant,
+    activity: Mutex<Activity>,
+    errors: AtomicU64,
 }
 
 impl fmt::Debug for Inner {
@@ -188,6 +209,12 @@ impl Inner {
             shares_datagrams: AtomicBool::new(false),
             due: Mutex::default(),
             chores: Mutex::default(),
+            events: Emitter::new(),
+            told: Mutex::default(),
+            going_away: AtomicBool::new(false),
+            created: Instant::now(),
+            activity: Mutex::new(Activity::new()),
+            errors: AtomicU64::new(0),
             origin,
         })
     }
@@ -221,9 +248,118 @@ impl Inner {
     pub(crate) fn refused(&self, cause: impl Into<RefusalCause>, detail: &dyn fmt::Display) {
         if self.quic.side() == quinn::Side::Server {
             let peer = self.quic.remote_address();
+            self.errors.fetch_add(1, Relaxed);
             self.origin.refusals.note(cause.into(), peer, detail);
         } else {
             tracing::debug!(peer = %self.quic.remote_address(), %detail, "refused");
+        }
+    }
+
+    /// Tells what happened to those who listen to the connection or to its endpoint.
+    pub(crate) fn tell(&self, event: impl Fn() -> TellEvent) {
+        self.events.emit_with(&event);
+        self.origin.events.emit_with(&event);
+    }
+
+    /// Tells that the handshake is over.
+    pub(crate) fn tell_established(&self) {
+        count(&self.origin.totals.connections_made);
+        let mut told = lock(&self.told);
+        told.established = true;
+        self.tell(|| TellEvent::ConnectionEstablished {
+            connection: self.quic.stable_id(),
+            remote: self.quic.remote_address(),
+        });
+        // It may have ended in the meantime.
+        if told.ended
+            && let Some(error) = self.end()
+        {
+            self.tell(|| TellEvent::connection_ended(self.quic.stable_id(), error.clone()));
+        }
+    }
+
+    /// Tells how the connection ended, unless it never began.
+    fn tell_ended(&self, error: &ConnectionError) {
+        let mut told = lock(&self.told);
+        told.ended = true;
+        if told.established {
+            if !error.is_graceful() {
+                count(&self.origin.totals.connections_lost);
+            }
+            self.tell(|| TellEvent::connection_ended(self.quic.stable_id(), error.clone()));
+        }
+    }
+
+    fn tell_closed(&self, session: SessionId, error: &SessionError) {
+        count(&self.origin.totals.sessions_ended);
+        self.tell(|| TellEvent::SessionClosed {
+            connection: self.quic.stable_id(),
+            session,
+            error: error.clone(),
+        });
+    }
+
+    /// Tells which limits of a session the peer raised.
+    fn tell_credit(&self, session: &Shared) {
+        let Some(flow) = &session.flow else { return };
+        let (connection, id) = (self.quic.stable_id(), session.id);
+        let known = &session.known_limits;
+        let raised = |known: &AtomicU64, limit: u64| known.swap(limit, Relaxed) < limit;
+        let max_data = flow.send_data.limit();
+        if raised(&known.data, max_data) {
+            self.tell(|| TellEvent::SessionMaxDataUpdated {
+                connection,
+                session: id,
+                max_data,
+            });
+        }
+        for (dir, known) in [(Dir::Bi, &known.bidi), (Dir::Uni, &known.uni)] {
+            let max_streams = flow.open(dir).limit();
+            if raised(known, max_streams) {
+                self.tell(|| TellEvent::SessionMaxStreamsUpdated {
+                    connection,
+                    session: id,
+                    dir,
+                    max_streams,
+                });
+            }
+        }
+    }
+
+    pub(crate) const fn events(&self) -> &Emitter<TellEvent> {
+        &self.events
+    }
+
+    /// Returns when the connection was made.
+    pub(crate) const fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// Returns how often something went wrong: violations, refused requests, sessions that were torn.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Relaxed)
+    }
+
+    /// Returns since when no stream and no datagram has moved, as far as anybody has looked.
+    pub(crate) fn last_activity(&self) -> Instant {
+        lock(&self.activity).look(&self.quic.stats())
+    }
+
+    /// Returns what waits to be answered.
+    pub(crate) fn pending_requests(&self) -> usize {
+        lock(&self.requests).len()
+    }
+
+    pub(crate) fn state(&self) -> ConnectionState {
+        match self.end() {
+            Some(end) if end.is_graceful() => ConnectionState::Closed,
+            Some(_) => ConnectionState::Failed,
+            None if self.is_released() || self.quic.close_reason().is_some() => {
+                ConnectionState::Closing
+            }
+            None if self.going_away.load(SeqCst) => ConnectionState::Draining,
+            None if self.settings.load(SeqCst) => ConnectionState::Connected,
+            None => ConnectionState::Connecting,
         }
     }
 
@@ -276,7 +412,9 @@ impl Inner {
             )
         };
         for session in sessions.into_values() {
-            session.terminate(SessionError::Connection(error.clone()));
+            let ended = SessionError::Connection(error.clone());
+            session.terminate(ended.clone());
+            self.tell_closed(session.id, &ended);
         }
         for asked in asked.into_values() {
             let _ = asked.answer.send(Err(error.clone().into()));
@@ -287,6 +425,8 @@ impl Inner {
         self.idle.notify_waiters();
         self.request_arrived.notify_waiters();
         self.settings_arrived.notify_waiters();
+        self.tell_ended(error);
+        self.events.close();
     }
 
     /// Closes the connection for a violation.
@@ -296,6 +436,12 @@ impl Inner {
             &format_args!("{violation}; closing the connection"),
         );
         let error = ConnectionError::Violation(violation);
+        let connection = self.quic.stable_id();
+        self.errors.fetch_add(1, Relaxed);
+        self.tell(|| TellEvent::ProtocolError {
+            connection,
+            violation,
+        });
         // First come, first kept: QUIC will only say that the connection was closed here.
         let _ = self.end.set(error.clone());
         self.quic.close(
@@ -452,6 +598,7 @@ impl Inner {
     }
 
     pub(crate) fn goaway(self: &Arc<Self>) {
+        self.going_away.store(true, SeqCst);
         self.command(Proto::goaway);
     }
 
@@ -462,6 +609,12 @@ impl Inner {
     /// Takes a session into the tables and gives it what arrived early.
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
+        count(&self.origin.totals.sessions_made);
+        let (connection, session) = (self.quic.stable_id(), shared.id);
+        self.tell(|| TellEvent::SessionReady {
+            connection,
+            session,
+        });
         state.unused_since = None;
         state.idle_since = None;
         if shared.flow.is_some() {
@@ -523,6 +676,8 @@ impl Inner {
                 Event::Settings => {
                     self.settings.store(true, SeqCst);
                     self.settings_arrived.notify_waiters();
+                    let connection = self.quic.stable_id();
+                    self.tell(|| TellEvent::SettingsReceived { connection });
                 }
                 Event::Requested { id, head, dialect } => {
                     self.requested(state, (id, head, dialect));
@@ -547,11 +702,17 @@ impl Inner {
                 Event::Draining { id } => {
                     if let Some(session) = state.sessions.get(&id) {
                         session.set_draining();
+                        let connection = self.quic.stable_id();
+                        self.tell(|| TellEvent::SessionDraining {
+                            connection,
+                            session: id,
+                        });
                     }
                 }
                 Event::CreditRaised { id } => {
                     if let Some(session) = state.sessions.get(&id) {
                         session.credit_raised();
+                        self.tell_credit(session);
                     }
                 }
                 Event::CreditDue { id } => {
@@ -563,7 +724,12 @@ impl Inner {
                     let peer = self.quic.remote_address();
                     tracing::debug!(%peer, session = id.get(), %end, "session over");
                     if let Some(session) = state.sessions.remove(&id) {
-                        session.terminate(end.into());
+                        if !matches!(end, SessionEnd::Closed { .. }) {
+                            self.errors.fetch_add(1, Relaxed);
+                        }
+                        let error = SessionError::from(end);
+                        session.terminate(error.clone());
+                        self.tell_closed(id, &error);
                     }
                     let due = Instant::now() + self.limits().close_timeout;
                     state.closing.push_back((due, id.stream_id()));
@@ -572,6 +738,7 @@ impl Inner {
                         self.idle.notify_waiters();
                     }
                 }
+                Event::GoAway => self.going_away.store(true, SeqCst),
                 _ => {}
             }
         }
@@ -586,6 +753,12 @@ impl Inner {
             state.proto.reject(request.0, status, HeaderMap::new());
             return;
         }
+        let (connection, session) = (self.quic.stable_id(), request.0);
+        self.tell(|| TellEvent::SessionRequest {
+            connection,
+            session,
+            path: request.1.path.clone().unwrap_or_default(),
+        });
         requests.push_back(request);
         drop(requests);
         self.request_arrived.notify_one();

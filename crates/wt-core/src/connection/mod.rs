@@ -1,5 +1,6 @@
 //! Connections: QUIC connections that carry sessions.
 
+mod activity;
 mod allowance;
 mod driver;
 mod inner;
@@ -9,19 +10,26 @@ mod wake;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use http::HeaderMap;
 use rustls::pki_types::CertificateDer;
-use wt_proto::{DialectSet, ErrorCode, head::RequestHead, settings::Settings};
+use wt_proto::{
+    DialectSet, ErrorCode, SessionId, SessionInfo, head::RequestHead, settings::Settings,
+};
 
 pub(crate) use self::{
     driver::run,
     inner::{Inner, Origin},
 };
 use crate::{
+    diagnostics::ConnectionDiagnostics,
     error::{ConnectError, ConnectionError},
+    events::{Event, Events},
+    observe::{Observe, Snapshot},
     session::{Session, SessionRequest},
+    state::ConnectionState,
     stats::ConnectionStats,
 };
 
@@ -172,6 +180,64 @@ impl Connection {
         self.inner().quic().stats().into()
     }
 
+    /// Returns how the connection stands.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        self.inner().state()
+    }
+
+    /// Returns everything that tells how the connection does, at this moment.
+    #[must_use]
+    pub fn diagnostics(&self) -> ConnectionDiagnostics {
+        let inner = self.inner();
+        ConnectionDiagnostics {
+            id: self.stable_id(),
+            state: self.state(),
+            remote_address: self.remote_address(),
+            local_ip: self.local_ip(),
+            uptime: inner.created().elapsed(),
+            idle: inner.last_activity().elapsed(),
+            sessions: self.session_count(),
+            pending_requests: inner.pending_requests(),
+            errors: inner.errors(),
+            stats: self.stats(),
+        }
+    }
+
+    /// Returns since when no stream and no datagram has moved, either way.
+    ///
+    /// What only keeps a connection alive does not count. Nothing on the way of the data takes the time: this compares
+    /// counters with those of the last call, so it is as exact as the calls are close.
+    #[must_use]
+    #[doc(alias = "last_activity_time")]
+    pub fn last_activity(&self) -> Instant {
+        self.inner().last_activity()
+    }
+
+    /// Returns what is known of each session that is open.
+    #[must_use]
+    #[doc(alias = "get_all_sessions")]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.inner().with_proto(|proto| {
+            let open = proto.open_sessions();
+            open.filter_map(|id| proto.session_info(id)).collect()
+        })
+    }
+
+    /// Returns what is known of a session; `None` when there is none of that id.
+    #[must_use]
+    #[doc(alias = "get_session_info")]
+    pub fn session_info(&self, id: SessionId) -> Option<SessionInfo> {
+        self.inner().with_proto(|proto| proto.session_info(id))
+    }
+
+    /// Listens to what happens on the connection from now on, up to its end.
+    ///
+    /// A listener that is more than [`CAPACITY`](crate::events::CAPACITY) events behind loses the oldest and is told so.
+    pub fn events(&self) -> Events<Event> {
+        self.inner().events().subscribe()
+    }
+
     /// Returns a number that tells connections of one endpoint apart.
     #[must_use]
     pub fn stable_id(&self) -> usize {
@@ -224,5 +290,11 @@ impl Connection {
     #[must_use]
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.inner().end()
+    }
+}
+
+impl Observe for Connection {
+    fn observe(&self) -> Snapshot {
+        self.diagnostics().snapshot()
     }
 }

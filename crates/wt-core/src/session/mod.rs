@@ -15,15 +15,18 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
-use wt_proto::{Dialect, Dir, SessionId, StreamId, stream_header};
+use wt_proto::{Dialect, Dir, SessionId, SessionState, StreamId, stream_header};
 
 pub use self::request::{Accept, AnswerError, SessionRequest};
 pub(crate) use self::shared::{Heads, Shared};
 use crate::{
     connection::{ConnRef, Connection},
+    diagnostics::SessionDiagnostics,
     error::SessionError,
+    events::{Event, Events, Lagged},
+    observe::{Observe, Snapshot},
     stats::{SessionStats, count},
-    stream::{self, BiStream, RecvStream, SendStream, Slot},
+    stream::{self, BiStream, RecvStream, SendStream, Slot, StreamInfo},
 };
 
 /// What all handles of a session and of its streams hold; the last one closes the session.
@@ -32,6 +35,10 @@ pub(crate) struct SessionRef(Arc<Shared>);
 
 impl SessionRef {
     pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    pub(crate) const fn arc(&self) -> &Arc<Shared> {
         &self.0
     }
 }
@@ -172,10 +179,16 @@ impl Session {
         use std::sync::atomic::Ordering::Relaxed;
         let shared = self.shared();
         let counters = &shared.counters;
+        let streams_opened = counters.streams_opened.load(Relaxed);
+        let streams_accepted = counters.streams_accepted.load(Relaxed);
+        let streams_bidi = counters.streams_bidi.load(Relaxed);
         SessionStats {
-            uptime: shared.created.elapsed(),
-            streams_opened: counters.streams_opened.load(Relaxed),
-            streams_accepted: counters.streams_accepted.load(Relaxed),
+            uptime: shared.uptime(),
+            streams_opened,
+            streams_accepted,
+            streams_bidi,
+            streams_uni: (streams_opened + streams_accepted).saturating_sub(streams_bidi),
+            stream_errors: counters.stream_errors.load(Relaxed),
             streams_active: shared.active_streams() as u64,
             datagrams_sent: counters.datagrams_sent.load(Relaxed),
             datagrams_received: counters.datagrams_received.load(Relaxed),
@@ -187,6 +200,52 @@ impl Session {
                 .as_ref()
                 .map(|f| f.recv_data.limit().saturating_sub(f.recv_data.arrived())),
         }
+    }
+
+    /// Returns how the session stands.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        if self.shared().end().is_some() {
+            SessionState::Closed
+        } else if self.is_draining() {
+            SessionState::Draining
+        } else {
+            SessionState::Established
+        }
+    }
+
+    /// Returns everything that tells how the session does, at this moment.
+    #[must_use]
+    pub fn diagnostics(&self) -> SessionDiagnostics {
+        let shared = self.shared();
+        SessionDiagnostics {
+            id: self.id(),
+            path: self.path().to_owned(),
+            state: self.state(),
+            connection: shared.conn().state(),
+            datagram_backlog: shared.datagram_backlog(),
+            unread: shared.kept(),
+            stats: self.stats(),
+        }
+    }
+
+    /// Returns what is known of each stream that the application holds or will get, in no particular order.
+    #[must_use]
+    pub fn streams(&self) -> Vec<StreamInfo> {
+        let id = self.id();
+        let slots = self.shared().streams();
+        slots.iter().map(|slot| slot.info(id)).collect()
+    }
+
+    /// Listens to what happens to the session and its streams from now on, up to its end.
+    ///
+    /// A listener that is more than [`CAPACITY`](crate::events::CAPACITY) events of the connection behind loses the
+    /// oldest and is told so.
+    pub fn events(&self) -> impl Stream<Item = Result<Event, Lagged>> + Send + Unpin + use<> {
+        let events = self.shared().conn().events().subscribe();
+        // One that ends from now on is told.
+        let events = self.shared().end().is_none().then_some(events);
+        Box::pin(stream_of(events, self.id()))
     }
 
     /// Derives key material that only the two ends of this session know.
@@ -239,6 +298,7 @@ impl Session {
             .register(Slot::new(false, Some(send), Some(recv)))?;
         credit.spent();
         count(&self.shared().counters.streams_opened);
+        self.shared().tell_opened(&slot);
         let header = stream_header::encode_bi(self.id());
         Ok(stream::bi(&self.0, slot, Some(header)))
     }
@@ -260,6 +320,7 @@ impl Session {
         let slot = self.shared().register(Slot::new(false, Some(send), None))?;
         credit.spent();
         count(&self.shared().counters.streams_opened);
+        self.shared().tell_opened(&slot);
         Ok(stream::uni(
             &self.0,
             slot,
@@ -502,6 +563,30 @@ impl Session {
     pub fn stream_id(&self) -> StreamId {
         self.id().stream_id()
     }
+}
+
+impl Observe for Session {
+    fn observe(&self) -> Snapshot {
+        self.diagnostics().snapshot()
+    }
+}
+
+/// The events of one session among those of its connection, up to its end.
+fn stream_of(
+    events: Option<Events<Event>>,
+    id: SessionId,
+) -> impl Stream<Item = Result<Event, Lagged>> + Send {
+    futures_util::stream::unfold(events, move |events| async move {
+        let mut events = events?;
+        loop {
+            let item = events.recv().await?;
+            match &item {
+                Ok(event) if event.session() != Some(id) => {}
+                Ok(Event::SessionClosed { .. }) => return Some((item, None)),
+                _ => return Some((item, Some(events))),
+            }
+        }
+    })
 }
 
 /// Credit for one stream, returned unless the stream came to be.

@@ -24,6 +24,7 @@ use wt_proto::{
 use crate::{
     connection::{ConnRef, Inner},
     error::SessionError,
+    events::Event,
     lock::lock,
     stats::{Counters, count},
     stream::{Slot, WriteError},
@@ -90,10 +91,31 @@ pub(crate) struct Shared {
     datagram_buffer: Mutex<BytesMut>,
     reads_datagrams: AtomicBool,
     end: OnceLock<SessionError>,
+    ended_at: OnceLock<Instant>,
     ended: Notify,
     draining: AtomicBool,
     drain: Notify,
     pub(crate) counters: Counters,
+    /// The limits that the peer has announced, as far as it was told.
+    pub(crate) known_limits: KnownLimits,
+}
+
+/// The limits of the peer that [`Event`](crate::events::Event) told last.
+#[derive(Debug, Default)]
+pub(crate) struct KnownLimits {
+    pub(crate) data: AtomicU64,
+    pub(crate) bidi: AtomicU64,
+    pub(crate) uni: AtomicU64,
+}
+
+impl KnownLimits {
+    fn new(flow: Option<&Flow>) -> Self {
+        flow.map_or_else(Self::default, |flow| Self {
+            data: flow.send_data.limit().into(),
+            bidi: flow.open(Dir::Bi).limit().into(),
+            uni: flow.open(Dir::Uni).limit().into(),
+        })
+    }
 }
 
 impl Shared {
@@ -109,6 +131,7 @@ impl Shared {
             created: Instant::now(),
             conn,
             held: Mutex::default(),
+            known_limits: KnownLimits::new(flow.as_deref()),
             flow,
             registry: Mutex::default(),
             bidi: Incoming::default(),
@@ -123,6 +146,7 @@ impl Shared {
             datagram_buffer: Mutex::default(),
             reads_datagrams: AtomicBool::new(false),
             end: OnceLock::new(),
+            ended_at: OnceLock::new(),
             ended: Notify::new(),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
@@ -198,6 +222,7 @@ impl Shared {
         if self.end.set(error).is_err() {
             return;
         }
+        let _ = self.ended_at.set(Instant::now());
         let slots = {
             let mut registry = lock(&self.registry);
             registry.ended = true;
@@ -272,9 +297,25 @@ impl Shared {
         self.keep(first.len());
         slot.push_first(first);
         match self.register(slot) {
-            Ok(slot) => self.incoming(dir).push(slot),
+            Ok(slot) => {
+                self.tell_opened(&slot);
+                self.incoming(dir).push(slot);
+            }
             Err(_) => self.conn.remote_stream_ended(dir),
         }
+    }
+
+    /// Counts and tells a stream that joined the session.
+    pub(crate) fn tell_opened(&self, slot: &Slot) {
+        if slot.dir == Dir::Bi {
+            count(&self.counters.streams_bidi);
+        }
+        self.conn.tell(|| Event::StreamOpened {
+            connection: self.conn.quic().stable_id(),
+            session: self.id,
+            stream: slot.id,
+            by: slot.opened_by(),
+        });
     }
 
     fn incoming(&self, dir: Dir) -> &Incoming {
@@ -301,11 +342,44 @@ impl Shared {
         }
     }
 
-    pub(crate) fn forget_stream(&self, key: usize) {
+    pub(crate) fn forget_stream(&self, slot: &Slot) {
         let mut registry = lock(&self.registry);
         if !registry.ended {
-            registry.slots.try_remove(key);
+            registry.slots.try_remove(slot.key.load(Relaxed));
         }
+        drop(registry);
+        self.conn.tell(|| Event::StreamClosed {
+            connection: self.conn.quic().stable_id(),
+            session: self.id,
+            stream: slot.id,
+        });
+    }
+
+    /// Returns the streams that have a handle, or will get one.
+    pub(crate) fn streams(&self) -> Vec<Arc<Slot>> {
+        let registry = lock(&self.registry);
+        registry
+            .slots
+            .iter()
+            .map(|(_, slot)| slot.clone())
+            .collect()
+    }
+
+    /// Returns how many bytes were taken from QUIC and wait for a reader.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Relaxed)
+    }
+
+    /// Returns how long the session has lived, or did.
+    pub(crate) fn uptime(&self) -> Duration {
+        let end = self.ended_at.get().copied();
+        end.unwrap_or_else(Instant::now)
+            .duration_since(self.created)
+    }
+
+    /// Returns how many datagrams wait to be taken.
+    pub(crate) fn datagram_backlog(&self) -> usize {
+        lock(&self.datagrams).len()
     }
 
     pub(crate) fn active_streams(&self) -> usize {

@@ -9,7 +9,8 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wt_proto::StreamId;
 
-use super::{RecvStream, SendStream, StreamInfo};
+use super::{RecvStream, SendStream, StreamInfo, StreamStats, StreamWatch};
+use crate::state::StreamState;
 
 /// A bidirectional stream.
 ///
@@ -36,6 +37,25 @@ impl BiStream {
     #[must_use]
     pub fn info(&self) -> StreamInfo {
         self.send.info()
+    }
+
+    /// Returns figures of the stream: how it stands, and how reads and writes went.
+    #[must_use]
+    #[doc(alias = "diagnostics")]
+    pub fn stats(&self) -> StreamStats {
+        self.send.stats()
+    }
+
+    /// Returns how the stream stands, both halves together.
+    #[must_use]
+    pub fn state(&self) -> StreamState {
+        self.send.state()
+    }
+
+    /// Returns a handle that looks at the stream while this one is in use elsewhere.
+    #[must_use]
+    pub fn watch(&self) -> StreamWatch {
+        self.send.watch()
     }
 
     /// Takes the stream apart.

@@ -89,6 +89,14 @@ impl Inbound {
         self.ahead.pop_front()
     }
 
+    /// Shows the first chunk of what is kept.
+    pub(super) fn front(&mut self) -> Option<&Bytes> {
+        if self.ahead.is_empty() {
+            self.seal();
+        }
+        self.ahead.front()
+    }
+
     /// Returns how many bytes are kept.
     pub(super) fn kept(&self) -> usize {
         self.ahead.iter().map(Bytes::len).sum::<usize>() + self.small.len()

@@ -5,10 +5,13 @@
 //! that nobody touches at that moment.
 
 mod bi;
+mod figures;
 mod inbound;
 mod info;
+mod lines;
 mod recv;
 mod send;
+mod watch;
 
 use std::{
     sync::{
@@ -22,19 +25,26 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use quinn::VarInt;
-use wt_proto::{Dir, ErrorCode, Initiator, ProtocolViolation, StreamId};
+use wt_proto::{Dir, ErrorCode, Initiator, ProtocolViolation, SessionId, StreamId};
 
-use self::inbound::{End, Inbound};
+use self::{
+    figures::{Operations, SendEnd, SendState},
+    inbound::{End, Inbound},
+};
 
 pub use self::{
     bi::BiStream,
+    figures::{OperationStats, StreamStats},
     info::StreamInfo,
+    lines::ReadUntilError,
     recv::{ReadError, ReadExactError, ReadToEndError, RecvStream},
     send::{SendStream, StopError, WriteError},
+    watch::StreamWatch,
 };
 use crate::{
     lock::lock,
     session::{SessionRef, Shared},
+    state::{StreamDirection, StreamState},
 };
 
 /// A stream as its session knows it.
@@ -57,6 +67,9 @@ pub(crate) struct Slot {
     created: Instant,
     sent: AtomicU64,
     received: AtomicU64,
+    sending: SendEnd,
+    reads: Operations,
+    writes: Operations,
 }
 
 impl Slot {
@@ -86,6 +99,76 @@ impl Slot {
             created: Instant::now(),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            sending: SendEnd::default(),
+            reads: Operations::default(),
+            writes: Operations::default(),
+        }
+    }
+
+    pub(crate) fn info(&self, session: SessionId) -> StreamInfo {
+        StreamInfo {
+            id: self.id,
+            session,
+            dir: self.dir,
+            opened_by: self.opened_by(),
+            bytes_sent: self.sent.load(Relaxed),
+            bytes_received: self.received.load(Relaxed),
+            age: self.created.elapsed(),
+        }
+    }
+
+    const fn direction(&self) -> StreamDirection {
+        match (self.dir, self.remote) {
+            (Dir::Bi, _) => StreamDirection::Bidirectional,
+            (Dir::Uni, true) => StreamDirection::ReceiveOnly,
+            (Dir::Uni, false) => StreamDirection::SendOnly,
+        }
+    }
+
+    /// Returns how the stream stands in a session that has `ended` or not.
+    fn state(&self, ended: bool) -> StreamState {
+        if ended {
+            return StreamState::Closed;
+        }
+        let direction = self.direction();
+        let sends = direction != StreamDirection::ReceiveOnly;
+        let receives = direction != StreamDirection::SendOnly;
+        let sending = self.sending.get();
+        let receiving = lock(&self.recv).end;
+        match (sending, receiving) {
+            (SendState::Stopped, _) if sends => StreamState::ResetReceived,
+            (_, End::Reset(_)) if receives => StreamState::ResetReceived,
+            (SendState::Reset, _) if sends => StreamState::ResetSent,
+            (_, End::Stopped) if receives => StreamState::ResetSent,
+            _ => {
+                let sent = !sends || sending == SendState::Finished;
+                let received = !receives || receiving == End::Finished;
+                match (sent, received) {
+                    (true, true) => StreamState::Closed,
+                    (true, false) if sends => StreamState::HalfClosedLocal,
+                    (false, true) if receives => StreamState::HalfClosedRemote,
+                    _ => StreamState::Open,
+                }
+            }
+        }
+    }
+
+    fn stats(&self, session: SessionId, ended: bool) -> StreamStats {
+        StreamStats {
+            info: self.info(session),
+            direction: self.direction(),
+            state: self.state(ended),
+            reads: self.reads.snapshot(),
+            writes: self.writes.snapshot(),
+            read_buffer: lock(&self.recv).kept(),
+        }
+    }
+
+    pub(crate) const fn opened_by(&self) -> Initiator {
+        if self.remote {
+            Initiator::Peer
+        } else {
+            Initiator::Local
         }
     }
 
@@ -195,20 +278,16 @@ impl Half {
     }
 
     fn info(&self) -> StreamInfo {
-        let slot = &self.slot;
-        StreamInfo {
-            id: slot.id,
-            session: self.session.shared().id,
-            dir: slot.dir,
-            opened_by: if slot.remote {
-                Initiator::Peer
-            } else {
-                Initiator::Local
-            },
-            bytes_sent: slot.sent.load(Relaxed),
-            bytes_received: slot.received.load(Relaxed),
-            age: slot.created.elapsed(),
-        }
+        self.slot.info(self.session.shared().id)
+    }
+
+    fn stats(&self) -> StreamStats {
+        let shared = self.session.shared();
+        self.slot.stats(shared.id, shared.end().is_some())
+    }
+
+    fn state(&self) -> StreamState {
+        self.slot.state(self.session.shared().end().is_some())
     }
 }
 
@@ -217,7 +296,7 @@ impl Drop for Half {
         let shared = self.session.shared();
         shared.half_ended(&self.slot);
         if self.slot.handles.fetch_sub(1, AcqRel) == 1 {
-            shared.forget_stream(self.slot.key.load(Relaxed));
+            shared.forget_stream(&self.slot);
         }
     }
 }

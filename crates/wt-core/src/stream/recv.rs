@@ -6,15 +6,19 @@ use std::{
     pin::Pin,
     sync::{MutexGuard, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::StreamExt;
 use tokio::io::{AsyncRead, ReadBuf};
 use wt_proto::{ErrorCode, StreamId};
 
-use super::{End, Half, Inbound, StreamInfo, code_of, send::application_words};
-use crate::{error::SessionError, lock::lock, session::Shared};
+use super::{
+    End, Half, Inbound, StreamInfo, StreamStats, StreamWatch, code_of, send::application_words,
+};
+use crate::{error::SessionError, lock::lock, session::Shared, state::StreamState, stats::count};
 
 /// How much unread data [`RecvStream::closed`] looks behind, in bytes.
 const LOOK_BEHIND: usize = 64 * 1024;
@@ -29,11 +33,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[doc(alias = "WebTransportReceiveStream")]
 pub struct RecvStream {
     half: Half,
+    /// Since when a read waits.
+    waiting: Option<Instant>,
 }
 
 impl RecvStream {
     pub(super) const fn new(half: Half) -> Self {
-        Self { half }
+        Self {
+            half,
+            waiting: None,
+        }
     }
 
     fn session(&self) -> &Shared {
@@ -50,6 +59,25 @@ impl RecvStream {
     #[must_use]
     pub fn info(&self) -> StreamInfo {
         self.half.info()
+    }
+
+    /// Returns figures of the stream: how it stands, and how reads and writes went.
+    #[must_use]
+    #[doc(alias = "diagnostics")]
+    pub fn stats(&self) -> StreamStats {
+        self.half.stats()
+    }
+
+    /// Returns how the stream stands, both halves together.
+    #[must_use]
+    pub fn state(&self) -> StreamState {
+        self.half.state()
+    }
+
+    /// Returns a handle that looks at the stream while this one is in use elsewhere.
+    #[must_use]
+    pub fn watch(&self) -> StreamWatch {
+        StreamWatch::new(&self.half)
     }
 
     /// Reads some bytes into `buf` and returns how many; `None` at the end of the stream.
@@ -134,6 +162,26 @@ impl RecvStream {
             next = self.read_chunk(usize::MAX).await?;
         }
         Ok(all.freeze())
+    }
+
+    /// Returns the stream as chunks of at most `max` bytes, not copied, up to its end.
+    ///
+    /// An error is the last item.
+    #[doc(alias = "read_iter")]
+    pub fn chunks(
+        &mut self,
+        max: usize,
+    ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin {
+        let chunks = futures_util::stream::poll_fn(move |cx| {
+            self.poll_read_chunk(cx, max).map(Result::transpose)
+        });
+        // What failed goes on failing.
+        let mut failed = false;
+        chunks.take_while(move |chunk| {
+            let goes_on = !failed;
+            failed = chunk.is_err();
+            std::future::ready(goes_on)
+        })
     }
 
     fn too_long(&mut self, limit: usize) -> ReadToEndError {
@@ -283,6 +331,48 @@ impl RecvStream {
         }
     }
 
+    /// Polls until some bytes are kept, and returns how many of them belong to what is read: up to and including the
+    /// one that `belongs` says is the last, or all of a chunk. `None` at the end of the stream.
+    pub(super) fn poll_peek(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut belongs: impl FnMut(&[u8]) -> usize,
+    ) -> Poll<Result<Option<usize>, ReadError>> {
+        loop {
+            let mut inbound = lock(&self.half.slot.recv);
+            if let Some(chunk) = inbound.front() {
+                return Poll::Ready(Ok(Some(belongs(chunk))));
+            }
+            match inbound.end {
+                End::Open => {}
+                End::Finished => return Poll::Ready(Ok(None)),
+                End::Reset(code) => return Poll::Ready(Err(ReadError::Reset(code))),
+                End::Stopped => return Poll::Ready(Err(ReadError::Closed)),
+            }
+            if let Some(error) = self.session_ended() {
+                return Poll::Ready(Err(error));
+            }
+            let Poll::Ready(result) = inbound.poll_quic(cx, usize::MAX) else {
+                return self.pending(cx);
+            };
+            let Ok(Some(chunk)) = result else {
+                drop(inbound);
+                return Poll::Ready(match result {
+                    Ok(_) => Ok(None),
+                    Err(error) => Err(self.fail(error)),
+                });
+            };
+            let arrived = self.session().flow_arrived(chunk.len());
+            self.session().keep(chunk.len());
+            inbound.push(chunk);
+            drop(inbound);
+            if let Err(violation) = arrived {
+                let error = ReadError::Session(self.session().violated(violation));
+                return Poll::Ready(Err(error));
+            }
+        }
+    }
+
     /// Begins a read of at most `max` bytes.
     fn begin(&self, max: usize) -> Result<Begin<'_>, ReadError> {
         let mut inbound = lock(&self.half.slot.recv);
@@ -316,7 +406,49 @@ impl RecvStream {
         self.consumed(bytes);
     }
 
+    /// Takes note of how a read went.
+    fn noted<T>(&mut self, polled: Poll<Result<T, ReadError>>) -> Poll<Result<T, ReadError>> {
+        match &polled {
+            Poll::Pending => {
+                self.waiting.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(result) => {
+                let reads = &self.half.slot.reads;
+                if let Some(since) = self.waiting.take() {
+                    reads.waited(since.elapsed());
+                }
+                match result {
+                    Ok(_) => reads.done(),
+                    Err(_) => {
+                        reads.failed();
+                        count(&self.session().counters.stream_errors);
+                    }
+                }
+            }
+        }
+        polled
+    }
+
     fn poll_read_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let polled = self.try_read_chunk(cx, max);
+        self.noted(polled)
+    }
+
+    /// Reads into `buf` and returns how many bytes; 0 at the end.
+    fn poll_read_buf(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<usize, ReadError>> {
+        let polled = self.try_read_buf(cx, buf);
+        self.noted(polled)
+    }
+
+    fn try_read_chunk(
         &self,
         cx: &mut Context<'_>,
         max: usize,
@@ -335,8 +467,7 @@ impl RecvStream {
         Poll::Ready(Ok(chunk))
     }
 
-    /// Reads into `buf` and returns how many bytes; 0 at the end.
-    fn poll_read_buf(
+    fn try_read_buf(
         &self,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,

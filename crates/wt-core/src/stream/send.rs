@@ -6,14 +6,15 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, Waker, ready},
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncWrite, sync::futures::OwnedNotified};
 use wt_proto::{ErrorCode, StreamId, stream_header::Header};
 
-use super::{Half, Slot, StreamInfo, code_of};
-use crate::{error::SessionError, lock::lock};
+use super::{Half, SendState, Slot, StreamInfo, StreamStats, StreamWatch, code_of};
+use crate::{error::SessionError, lock::lock, state::StreamState, stats::count};
 
 /// The most that is put behind the header in the first write of a stream.
 const FIRST_WRITE: usize = 64 * 1024;
@@ -34,6 +35,8 @@ pub struct SendStream {
     state: State,
     /// Waits for credit of the session, after there was none.
     credit: Option<Pin<Box<OwnedNotified>>>,
+    /// Since when a write waits.
+    waiting: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,7 @@ impl SendStream {
             header,
             state: State::Open,
             credit: None,
+            waiting: None,
         }
     }
 
@@ -64,6 +68,25 @@ impl SendStream {
     #[must_use]
     pub fn info(&self) -> StreamInfo {
         self.half.info()
+    }
+
+    /// Returns figures of the stream: how it stands, and how reads and writes went.
+    #[must_use]
+    #[doc(alias = "diagnostics")]
+    pub fn stats(&self) -> StreamStats {
+        self.half.stats()
+    }
+
+    /// Returns how the stream stands, both halves together.
+    #[must_use]
+    pub fn state(&self) -> StreamState {
+        self.half.state()
+    }
+
+    /// Returns a handle that looks at the stream while this one is in use elsewhere.
+    #[must_use]
+    pub fn watch(&self) -> StreamWatch {
+        StreamWatch::new(&self.half)
     }
 
     /// Writes some bytes and returns how many were accepted.
@@ -138,6 +161,7 @@ impl SendStream {
     pub fn finish(&mut self) -> Result<(), WriteError> {
         self.check()?;
         self.state = State::Finished;
+        self.half.slot.sending.set(SendState::Finished);
         let Some(header) = self.header.take() else {
             return self.half.slot.finish().map_err(|()| self.gone());
         };
@@ -168,7 +192,11 @@ impl SendStream {
     pub fn reset_with(&mut self, code: ErrorCode) {
         self.state = State::Reset;
         if let Some(mut send) = lock(&self.half.slot.send).take() {
-            let _ = send.reset(self.half.code(code));
+            // An error says that the stream is over already: delivered, or stopped by the peer.
+            let reset = send.reset(self.half.code(code));
+            if reset.is_ok() && self.half.slot.sending.get() != SendState::Stopped {
+                self.half.slot.sending.set(SendState::Reset);
+            }
         }
         if self.header.take().is_some() {
             self.half.session.shared().unopened(self.half.slot.dir);
@@ -215,7 +243,12 @@ impl SendStream {
         };
         tokio::select! {
             result = stopped => match result {
-                Ok(code) => Ok(code.map(code_of)),
+                Ok(code) => {
+                    if code.is_some() {
+                        self.half.slot.sending.set(SendState::Stopped);
+                    }
+                    Ok(code.map(code_of))
+                }
                 Err(_) => Err(StopError(shared.end_or_lost().await)),
             },
             end = shared.ended() => Err(StopError(end)),
@@ -262,7 +295,10 @@ impl SendStream {
 
     fn map_error(&self, error: quinn::WriteError) -> WriteError {
         match error {
-            quinn::WriteError::Stopped(code) => WriteError::Stopped(code_of(code)),
+            quinn::WriteError::Stopped(code) => {
+                self.half.slot.sending.set(SendState::Stopped);
+                WriteError::Stopped(code_of(code))
+            }
             quinn::WriteError::ConnectionLost(error) => {
                 WriteError::Session(self.half.session.shared().lost(error))
             }
@@ -325,7 +361,48 @@ impl SendStream {
         polled
     }
 
+    /// Takes note of how a write went.
+    fn noted<T>(&mut self, polled: Poll<Result<T, WriteError>>) -> Poll<Result<T, WriteError>> {
+        match &polled {
+            Poll::Pending => {
+                self.waiting.get_or_insert_with(Instant::now);
+            }
+            Poll::Ready(result) => {
+                let writes = &self.half.slot.writes;
+                if let Some(since) = self.waiting.take() {
+                    writes.waited(since.elapsed());
+                }
+                match result {
+                    Ok(_) => writes.done(),
+                    Err(_) => {
+                        writes.failed();
+                        count(&self.half.session.shared().counters.stream_errors);
+                    }
+                }
+            }
+        }
+        polled
+    }
+
     fn poll_write_slice(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, WriteError>> {
+        let polled = self.try_write_slice(cx, bytes);
+        self.noted(polled)
+    }
+
+    fn poll_write_chunk(
+        &mut self,
+        cx: &mut Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(), WriteError>> {
+        let polled = self.try_write_chunk(cx, chunk);
+        self.noted(polled)
+    }
+
+    fn try_write_slice(
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
@@ -345,7 +422,7 @@ impl SendStream {
         self.settle(allowed, result)
     }
 
-    fn poll_write_chunk(
+    fn try_write_chunk(
         &mut self,
         cx: &mut Context<'_>,
         chunk: &mut Bytes,
