@@ -2,6 +2,7 @@
 //!
 //! | Module | Has |
 //! |---|---|
+//! | [`pubsub`] | publish-subscribe: client and broker |
 //! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
 //! | [`structured`] | whole messages of an application on streams and in datagrams |
 //!
@@ -19,5 +20,6 @@
 #[doc(hidden)]
 pub mod __private;
 mod frame;
+pub mod pubsub;
 pub mod serializer;
 pub mod structured;
