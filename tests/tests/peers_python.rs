@@ -7,10 +7,13 @@ mod peers;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use peers::{Ours, client, exercise_server, folder, identity, within};
+use peers::{Ours, client, exercise_server, folder, identity, loopback, within};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use wt::Dialect;
+use wt::messaging::pubsub::{PubSub, PubSubError, Subscription};
+use wt_tests::interop::site::Site;
 
 /// The interpreter in an environment that `cargo xtask setup` prepares.
 fn python(environment: &str) -> Option<PathBuf> {
@@ -176,6 +179,88 @@ async fn our_client_and_pywebtransports_server() {
     };
     let (_process, origin) = start(command, "pywebtransport").await;
     exercise_server(&format!("{origin}/"), Dialect::Draft13).await;
+}
+
+/// The next message, as text.
+async fn next(subscription: &mut Subscription) -> String {
+    let message = within(subscription.recv()).await.unwrap();
+    message.text().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn pywebtransports_pubsub_client_and_our_broker() {
+    let Some(command) = script("pywebtransport_client.py") else {
+        return;
+    };
+    let site = Site::bind(loopback(), identity())
+        .unwrap()
+        .for_pywebtransport();
+    let line: Value = serde_json::from_str(&site.start_line(true).unwrap()).unwrap();
+    let port = line["port"].as_u64().unwrap() as u16;
+    tokio::spawn(async move { site.run().await.unwrap() });
+
+    let client = client();
+    let session = within(client.connect(format!("https://127.0.0.1:{port}/pubsub")))
+        .await
+        .unwrap();
+    let pubsub = within(PubSub::open(&session)).await.unwrap();
+    let mut from_python = within(pubsub.subscribe("to-rust")).await.unwrap();
+    let script = tokio::spawn(async move { run(command, port, "pubsub").await });
+    assert_eq!(next(&mut from_python).await, "ready");
+    // What it sends back is what it got, whatever the size and however it was cut. Its queue of 16
+    // would drop some if they all came at once.
+    let lines = "SUB x\nMSG to-python 3\nabc".to_owned();
+    for sent in [String::new(), lines, "ü".repeat(1000)] {
+        pubsub.publish("to-python", sent.clone()).await.unwrap();
+        assert_eq!(next(&mut from_python).await, sent);
+    }
+    let large = "x".repeat(200_000);
+    pubsub.publish("to-python", large.clone()).await.unwrap();
+    assert_eq!(next(&mut from_python).await, large);
+    pubsub.publish("to-python", "unsubscribe").await.unwrap();
+    assert_eq!(next(&mut from_python).await, "unsubscribe");
+    assert_eq!(next(&mut from_python).await, "unsubscribed");
+    pubsub
+        .publish("to-python", "nobody is there")
+        .await
+        .unwrap();
+    pubsub.publish("again", "again").await.unwrap();
+    assert_eq!(next(&mut from_python).await, "done");
+    within(script).await.unwrap();
+    within(pubsub.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn our_pubsub_client_and_pywebtransports_server() {
+    let Some(command) = script("pywebtransport_server.py") else {
+        return;
+    };
+    let (_process, origin) = start(command, "pywebtransport-pubsub").await;
+    let client = client();
+    let session = within(client.connect(format!("{origin}/pubsub")))
+        .await
+        .unwrap();
+    let pubsub = within(PubSub::open(&session)).await.unwrap();
+    let refused = within(pubsub.subscribe("secret")).await.unwrap_err();
+    assert!(
+        matches!(&refused, PubSubError::Refused { reason, .. } if reason == "not for Rust"),
+        "{refused}"
+    );
+    let mut news = within(pubsub.subscribe("news")).await.unwrap();
+    let mut more = within(pubsub.subscribe("grüße/1")).await.unwrap();
+    for sent in ["", "hello", "PUB x 1\nSUB y\n", &"ü".repeat(50_000)] {
+        pubsub.publish("news", sent.to_owned()).await.unwrap();
+        assert_eq!(next(&mut news).await, sent);
+        pubsub.publish("grüße/1", sent.to_owned()).await.unwrap();
+        assert_eq!(next(&mut more).await, sent);
+    }
+    pubsub.unsubscribe("news").unwrap();
+    pubsub.publish("news", "nobody is there").await.unwrap();
+    pubsub.publish("grüße/1", "the last").await.unwrap();
+    assert_eq!(next(&mut more).await, "the last");
+    assert_eq!(within(news.recv()).await, None);
+    assert_eq!(pubsub.stats().messages_received, 9);
+    within(pubsub.close()).await.unwrap();
 }
 
 #[tokio::test]

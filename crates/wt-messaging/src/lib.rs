@@ -2,8 +2,9 @@
 //!
 //! | Module | Has |
 //! |---|---|
-//! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
+//! | [`pubsub`] | publish-subscribe: client and broker |
 //! | [`rpc`] | calls in both directions |
+//! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
 //! | [`structured`] | whole messages of an application on streams and in datagrams |
 //!
 //! All of it speaks the formats of PyWebTransport 0.8.
@@ -20,6 +21,7 @@
 #[doc(hidden)]
 pub mod __private;
 mod frame;
+pub mod pubsub;
 pub mod rpc;
 pub mod serializer;
 pub mod structured;

@@ -52,7 +52,8 @@
 //! | `server` | yes | [`Server`] |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
-//! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
+//! | `messaging` | no | `wt::messaging`: messages, publish-subscribe |
+//! | `datagram`, `monitor` | no | layers that have no API yet |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
@@ -65,6 +66,8 @@ pub use wt_core::{
     WriteError, http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
+#[cfg(feature = "messaging")]
+pub use wt_messaging as messaging;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
