@@ -1,10 +1,16 @@
-"""PyWebTransport's client, which has a server echo: pywebtransport_client.py PORT echo|many."""
+"""PyWebTransport's client.
+
+    pywebtransport_client.py PORT echo          has a server echo streams and a datagram
+    pywebtransport_client.py PORT many          50 sessions in a row, each echoing once
+    pywebtransport_client.py PORT pubsub        publishes and subscribes together with the test that started it
+"""
 
 import asyncio
 import ssl
 import sys
 
 from pywebtransport import ClientConfig, WebTransportClient
+from pywebtransport.pubsub import PubSubManager, SubscriptionFailedError
 
 PATIENCE = 20
 
@@ -47,11 +53,46 @@ async def once(session):
     assert await bidi(session, b"hello") == b"hello"
 
 
+async def pubsub(session):
+    async with PubSubManager(stream=await session.create_bidirectional_stream()) as manager:
+        try:
+            await manager.subscribe(topic="secret", timeout=PATIENCE)
+            raise AssertionError("subscribed to what is secret")
+        except SubscriptionFailedError as error:
+            assert "not for Python" in str(error), error
+
+        subscription = await manager.subscribe(topic="to-python", timeout=PATIENCE)
+        own = await manager.subscribe(topic="to-rust", timeout=PATIENCE)
+        async with subscription as messages, own as echoes:
+            await manager.publish(topic="to-rust", data="ready")
+            async for data in messages:
+                await manager.publish(topic="to-rust", data=data)
+                if data == b"unsubscribe":
+                    break
+            # What it publishes comes back, since it is subscribed to that as well.
+            async for data in echoes:
+                if data == b"unsubscribe":
+                    break
+        # Unsubscribed: silence.
+        again = await manager.subscribe(topic="again", timeout=PATIENCE)
+        async with again as messages:
+            await manager.publish(topic="to-rust", data=b"unsubscribed")
+            async for data in messages:
+                assert data == b"again", data
+                break
+        assert manager.stats.messages_received == 12, manager.stats
+        await manager.publish(topic="to-rust", data=b"done")
+
+
 async def main(port, what):
-    act, count = {"echo": (echo, 1), "many": (once, 50)}[what]
+    act, count, path = {
+        "echo": (echo, 1, "/"),
+        "many": (once, 50, "/"),
+        "pubsub": (pubsub, 1, "/pubsub"),
+    }[what]
     async with WebTransportClient(config=config()) as client:
         for _ in range(count):
-            session = await client.connect(url=f"https://127.0.0.1:{port}/")
+            session = await client.connect(url=f"https://127.0.0.1:{port}{path}")
             await asyncio.wait_for(act(session), PATIENCE)
             await session.close(code=9, reason="nine")
 

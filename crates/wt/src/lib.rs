@@ -72,7 +72,9 @@
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
 //! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
-//! | `messaging`, `monitor` | no | layers that have no API yet |
+//! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
+//! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
+//! | `monitor` | no | a layer that has no API yet |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
@@ -94,6 +96,8 @@ pub use wt_core::{
 };
 #[cfg(feature = "datagram")]
 pub use wt_datagram as datagram;
+#[cfg(feature = "messaging")]
+pub use wt_messaging as messaging;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
