@@ -39,8 +39,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let config = ClientConfig::new().with_verification(ServerVerification::Hashes(vec![hash]));
     let client = Client::new(config)?;
-    let ada = client.connect(format!("https://localhost:{port}/ada")).await?;
-    let grace = client.connect(format!("https://localhost:{port}/grace")).await?;
+    let ada = client
+        .connect(format!("https://localhost:{port}/ada"))
+        .await?;
+    let grace = client
+        .connect(format!("https://localhost:{port}/grace"))
+        .await?;
 
     // Ada reads all rooms, what she says herself among it.
     let ada = PubSub::open(&ada).await?;
@@ -64,7 +68,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     show("grace", lobby.next().await);
 
     let stats = broker.stats();
-    println!("the server counts {} messages, delivered {} times", stats.published, stats.delivered);
+    println!(
+        "the server counts {} messages, delivered {} times",
+        stats.published, stats.delivered
+    );
 
     ada.close().await?;
     grace.close().await?;
