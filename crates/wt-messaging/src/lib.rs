@@ -3,6 +3,7 @@
 //! | Module | Has |
 //! |---|---|
 //! | [`pubsub`] | publish-subscribe: client and broker |
+//! | [`rpc`] | calls in both directions |
 //! | [`serializer`] | JSON, MessagePack and Protobuf behind one interface |
 //! | [`structured`] | whole messages of an application on streams and in datagrams |
 //!
@@ -21,5 +22,6 @@
 pub mod __private;
 mod frame;
 pub mod pubsub;
+pub mod rpc;
 pub mod serializer;
 pub mod structured;
