@@ -52,7 +52,8 @@
 //! | `server` | yes | [`Server`] |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
-//! | `messaging` | no | `wt::messaging`: messages, publish-subscribe |
+//! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
+//! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
 //! | `datagram`, `monitor` | no | layers that have no API yet |
 
 #[cfg(feature = "client")]
