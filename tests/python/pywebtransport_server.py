@@ -4,9 +4,17 @@
 """
 
 import asyncio
+import socket
 import sys
 
 from pywebtransport import ServerApp, ServerConfig, WebTransportStream
+
+
+def free_port():
+    """PyWebTransport 0.8 takes port 0 for its default."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def config(cert, key):
@@ -70,7 +78,7 @@ async def main(cert, key):
     app.route(path="/")(echo)
     app.route(path="/pubsub")(pubsub)
     async with app:
-        await app.server.listen(host="127.0.0.1", port=0)
+        await app.server.listen(host="127.0.0.1", port=free_port())
         print(app.server.local_address[1], flush=True)
         await app.server.serve_forever()
 

@@ -1,6 +1,9 @@
 //! What can go wrong with calls.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -100,7 +103,14 @@ impl RpcError {
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Of the peer: no line breaks, nothing for a terminal to interpret.
-        write!(f, "{} ({})", self.message.escape_debug(), self.code)
+        for c in self.message.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        write!(f, " ({})", self.code)
     }
 }
 
