@@ -58,7 +58,8 @@ pub struct TransportConfig {
     /// Whether connections that are busy with small writes wait a moment to fill their packets, which costs an idle
     /// connection nothing. `false` leaves it to quinn. Default: `true`.
     pub batch_packets: bool,
-    /// Handshakes that a server holds until they are accepted; further ones are refused. Default: 4096.
+    /// Handshakes that a server holds until they are accepted; further ones are ignored until their clients ask again.
+    /// Default: 4096.
     pub max_incoming: usize,
     /// Bytes that a server keeps for handshakes that are not accepted yet, all together. Default: 16 MiB.
     pub incoming_buffer: u64,
