@@ -153,7 +153,7 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The target directory.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     // This program is TARGET/debug/xtask.
     env::current_exe()
         .ok()

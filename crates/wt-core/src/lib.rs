@@ -21,7 +21,9 @@ pub mod diagnostics;
 mod endpoint;
 mod error;
 pub mod events;
+pub mod fault;
 mod lock;
+pub mod manager;
 pub mod observe;
 mod quic;
 mod refusal;
@@ -31,7 +33,10 @@ mod state;
 mod stats;
 mod stream;
 pub mod tls;
+pub mod util;
 
+/// Buffers, as the methods here take and give them.
+pub use bytes;
 pub use connection::{Connection, WeakConnection};
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};

@@ -50,6 +50,7 @@
 //! |---|---|---|
 //! | `client` | yes | [`Client`], and what stands on it: [`client`] |
 //! | `server` | yes | [`Server`] |
+//! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
 //! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
@@ -63,9 +64,13 @@ pub use wt_client::{
 };
 pub use wt_core as core;
 pub use wt_core::{
-    Accept, BiStream, ConnectionError, Dialect, DialectSet, ErrorCode, IncomingStream, Initiator,
-    ReadError, RecvStream, SendDatagramError, SendStream, Session, SessionError, SessionRequest,
-    WriteError, http,
+    Accept, BiStream, ConnectError, ConnectionError, ConnectionState, Dialect, DialectSet,
+    ErrorCode, IncomingStream, Initiator, ProtocolViolation, ReadError, RecvStream,
+    SendDatagramError, SendStream, Session, SessionError, SessionId, SessionRequest, SessionState,
+    StreamDirection, StreamId, StreamState, WriteError, bytes, config,
+    events::{self, Emitter, Event, EventKind, Events},
+    fault::{self, Category, Fault},
+    http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
 pub use wt_proto as proto;

@@ -238,10 +238,11 @@ impl Connection {
         self.inner().events().subscribe()
     }
 
-    /// Returns a number that tells connections of one endpoint apart.
+    /// Returns a number that tells connections apart; no other connection of this process ever has the same.
     #[must_use]
+    #[doc(alias = "connection_id")]
     pub fn stable_id(&self) -> usize {
-        self.inner().quic().stable_id()
+        self.inner().id()
     }
 
     /// Returns a handle that does not keep the connection alive.
@@ -271,9 +272,14 @@ impl Connection {
     ///
     /// Cancel safe: the connection goes on closing.
     pub async fn close(&self, code: u32, reason: &str) {
+        self.start_close(code, reason);
+        self.closed().await;
+    }
+
+    /// Does what [`Self::close`] does, but does not wait.
+    pub(crate) fn start_close(&self, code: u32, reason: &str) {
         self.inner().close_sessions(code, reason);
         self.inner().release();
-        self.closed().await;
     }
 
     /// Closes the connection at once with an HTTP/3 error code; sessions see no reason of their own.

@@ -26,7 +26,7 @@ use crate::{
     events::{Event, Events, Lagged},
     observe::{Observe, Snapshot},
     stats::{SessionStats, count},
-    stream::{self, BiStream, RecvStream, SendStream, Slot, StreamInfo},
+    stream::{self, BiStream, RecvStream, SendStream, Slot, StreamInfo, StreamStats},
 };
 
 /// What all handles of a session and of its streams hold; the last one closes the session.
@@ -253,6 +253,23 @@ impl Session {
         let id = self.id();
         let slots = self.shared().streams();
         slots.iter().map(|slot| slot.info(id)).collect()
+    }
+
+    /// Returns figures of each stream that the application holds or will get, in no particular order.
+    #[must_use]
+    pub fn stream_stats(&self) -> Vec<StreamStats> {
+        let shared = self.shared();
+        let ended = shared.end().is_some();
+        let slots = shared.streams();
+        slots
+            .iter()
+            .map(|slot| slot.stats(shared.id, ended))
+            .collect()
+    }
+
+    /// Returns the number that tells the session's connection apart from others of its endpoint.
+    pub(crate) fn connection_id(&self) -> usize {
+        self.shared().conn().id()
     }
 
     /// Listens to what happens to the session and its streams from now on, up to its end.

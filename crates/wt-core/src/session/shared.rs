@@ -311,7 +311,7 @@ impl Shared {
             count(&self.counters.streams_bidi);
         }
         self.conn.tell(|| Event::StreamOpened {
-            connection: self.conn.quic().stable_id(),
+            connection: self.conn.id(),
             session: self.id,
             stream: slot.id,
             by: slot.opened_by(),
@@ -349,7 +349,7 @@ impl Shared {
         }
         drop(registry);
         self.conn.tell(|| Event::StreamClosed {
-            connection: self.conn.quic().stable_id(),
+            connection: self.conn.id(),
             session: self.id,
             stream: slot.id,
         });

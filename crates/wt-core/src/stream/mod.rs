@@ -153,7 +153,7 @@ impl Slot {
         }
     }
 
-    fn stats(&self, session: SessionId, ended: bool) -> StreamStats {
+    pub(crate) fn stats(&self, session: SessionId, ended: bool) -> StreamStats {
         StreamStats {
             info: self.info(session),
             direction: self.direction(),
