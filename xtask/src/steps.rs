@@ -133,7 +133,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "test",
-        about: "all other tests, those in Chromium among them",
+        about: "all other tests, those in Chromium and Firefox among them",
         // The browser tests start the binary; built here, its build is not part of their time.
         commands: &[
             &["build", "--package", "wtctl", "--locked"],

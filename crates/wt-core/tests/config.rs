@@ -6,7 +6,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 
 use http::HeaderValue;
 use wt_core::{
-    Dialect, DialectSet,
+    Dialect, DialectSet, Endpoint,
     config::{ClientConfig, Congestion, ProxyConfig, ServerConfig, StreamCredit},
     tls::{ClientAuth, Identity, ServerVerification},
 };
@@ -230,6 +230,44 @@ fn a_proxy_is_refused_honestly() {
     assert!(error.reason.contains("not supported"), "{error}");
     config.proxy.as_mut().unwrap().connect_timeout = Duration::ZERO;
     assert_eq!(config.validate().unwrap_err().key, "proxy.connect_timeout");
+}
+
+/// The environment of a process cannot be changed safely from within, so this test runs itself with another one.
+#[tokio::test]
+async fn secrets_are_written_where_the_environment_says() {
+    const FILE: &str = "SSLKEYLOGFILE";
+    const INNER: &str = "IN_A_PROCESS_OF_ITS_OWN";
+    let mut server = server();
+    server.set("bind", "127.0.0.1:0").unwrap();
+    if std::env::var_os(INNER).is_some() {
+        let hash = server.identity.certificate_hash();
+        let client = ClientConfig::new()
+            .with_verification(ServerVerification::Hashes(vec![hash]))
+            .with_key_log(true);
+        let server = Endpoint::server(&server).unwrap();
+        let client = Endpoint::client(&client).unwrap();
+        let address = server.local_addr().unwrap();
+        let (accepted, connected) = tokio::join!(
+            async { server.accept().await.unwrap().accept().await },
+            client.connect(address, "localhost"),
+        );
+        accepted.unwrap();
+        connected.unwrap();
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("wt-secrets-{}", std::process::id()));
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "secrets_are_written_where_the_environment_says"])
+        .env(INNER, "1")
+        .env(FILE, &path)
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(status.unwrap().success());
+    let secrets = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    // Those of the client; the server was not asked to.
+    let handshakes = secrets.matches("CLIENT_HANDSHAKE_TRAFFIC_SECRET").count();
+    assert_eq!(handshakes, 1, "{secrets}");
 }
 
 /// Defaults that are those of PyWebTransport or better ones, as the documentation says them.

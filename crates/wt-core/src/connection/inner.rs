@@ -70,6 +70,8 @@ pub(super) struct State {
     pub(super) closing: VecDeque<(Instant, StreamId)>,
     /// When to look next at what sessions with flow control have not read.
     pub(super) audit: Option<Audit>,
+    /// Who waits until the driver has given QUIC the answers that it knows of now.
+    pub(super) answering: Vec<oneshot::Sender<()>>,
     sessions: HashMap<SessionId, Arc<Shared>>,
     asked: HashMap<SessionId, Asked>,
 }
@@ -192,6 +194,7 @@ impl Inner {
             unused_since: Some(Instant::now()),
             closing: VecDeque::new(),
             audit: None,
+            answering: Vec::new(),
             sessions: HashMap::new(),
             asked: HashMap::new(),
         };
@@ -369,11 +372,13 @@ impl Inner {
         }
     }
 
+    /// Accepts a session. What is returned with it ends as soon as the answer is with QUIC, or never will be: what
+    /// the session sends before that could reach the client before the answer, which keeps little of such.
     pub(crate) fn accept_session(
         self: &Arc<Self>,
         id: SessionId,
         heads: Heads,
-    ) -> Result<Arc<Shared>, SessionError> {
+    ) -> Result<(Arc<Shared>, oneshot::Receiver<()>), SessionError> {
         if heads.request.headers.contains_key(header::ORIGIN) {
             self.allowance.allow_browser(&self.quic);
         }
@@ -389,9 +394,11 @@ impl Inner {
         let shared = Arc::new(Shared::new(id, self.clone(), flow, heads));
         self.admit(&mut state, &shared);
         self.pump(&mut state);
+        let (done, answered) = oneshot::channel();
+        state.answering.push(done);
         drop(state);
         self.ready.wake();
-        Ok(shared)
+        Ok((shared, answered))
     }
 
     pub(crate) fn reject_session(
@@ -621,6 +628,11 @@ impl Inner {
                         session.credit_due();
                     }
                 }
+                Event::Datagram { id, payload } => {
+                    if let Some(session) = state.sessions.get(&id) {
+                        session.push_datagram(payload);
+                    }
+                }
                 Event::Closed { id, end } => {
                     let peer = self.quic.remote_address();
                     tracing::debug!(%peer, session = id.get(), %end, "session over");
@@ -826,19 +838,25 @@ impl Inner {
 
     /// Brings a datagram to its session; gives it back when that is `reader`.
     pub(crate) fn route_datagram(&self, datagram: Bytes, reader: SessionId) -> Option<Bytes> {
-        match wt_proto::datagram::decode(datagram) {
+        let placed = match wt_proto::datagram::decode(datagram) {
             Ok((id, payload)) if id == reader => return Some(payload),
             Ok((id, payload)) => self.place_datagram(id, payload),
-            Err(violation) => {
-                self.violated(violation);
-            }
+            Err(violation) => Err(violation),
+        };
+        if let Err(violation) = placed {
+            self.violated(violation);
         }
         None
     }
 
-    pub(super) fn place_datagram(&self, id: SessionId, payload: Bytes) {
+    pub(super) fn place_datagram(
+        &self,
+        id: SessionId,
+        payload: Bytes,
+    ) -> Result<(), ProtocolViolation> {
         let mut state = lock(&self.state);
-        match state.proto.route(id) {
+        let allowed = self.allowance.granted(Dir::Bi);
+        match state.proto.handle_datagram(id, allowed)? {
             Route::Deliver => {
                 if let Some(session) = state.sessions.get(&id) {
                     session.push_datagram(payload);
@@ -852,6 +870,7 @@ impl Inner {
             }
             Route::Reject(_) => {}
         }
+        Ok(())
     }
 }
 

@@ -174,6 +174,15 @@ impl Connection {
         self.inner().peer_certificates()
     }
 
+    /// Returns the largest QUIC datagram that the peer takes now, in bytes; `None` when it takes none.
+    ///
+    /// It changes with the path. A datagram of a session has some bytes less for its payload; see
+    /// [`Session::max_datagram_size`].
+    #[must_use]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.inner().quic().max_datagram_size()
+    }
+
     /// Returns figures of the connection.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {

@@ -2,6 +2,7 @@
 
 mod request;
 mod shared;
+mod ticket;
 
 use std::{
     future::{Future, poll_fn},
@@ -481,6 +482,11 @@ impl Session {
     ) -> Result<(), SendDatagramError> {
         let len = payload.as_ref().len();
         let datagram = self.datagram(payload.as_ref())?;
+        self.send_framed(datagram, len).await
+    }
+
+    /// Sends a datagram that has its prefix, waiting for room; `len` is the length of its payload.
+    async fn send_framed(&self, datagram: Bytes, len: usize) -> Result<(), SendDatagramError> {
         let quic = self.shared().conn().quic();
         let mut send = pin!(quic.send_datagram_wait(datagram));
         // Mostly there is room, and nothing to wait for.

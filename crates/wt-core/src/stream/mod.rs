@@ -177,6 +177,13 @@ impl Slot {
         lock(&self.recv).push(bytes);
     }
 
+    /// Sets the priority among all streams of the connection.
+    pub(crate) fn set_priority(&self, priority: i32) {
+        if let Some(send) = lock(&self.send).as_ref() {
+            let _ = send.set_priority(priority);
+        }
+    }
+
     /// Ends the sending half after what was written.
     ///
     /// # Errors
