@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How many datagrams the pump hands over before it lets others have the queue.
-const BATCH: usize = 32;
+const BATCH: usize = 128;
 
 /// The sending side of a transport.
 #[derive(Debug)]
@@ -175,23 +175,23 @@ impl Outgoing {
         options: SendOptions,
     ) -> Result<(), SendError> {
         if options.is_plain() && self.policy == DropPolicy::Wait {
-            // Whoever waits anyway can wait for QUIC: no queue, no other task.
-            let closing = self.closing.notified();
             if self.is_straight() {
-                return tokio::select! {
-                    biased;
-                    sent = self.session.send_datagram_wait(data) => self.account(sent, data, None),
-                    () = closing => Err(SendError::Closed),
-                };
+                return self.send_straight(data).await;
             }
         }
         let times = self.times(options)?;
+        let mut waited = false;
         loop {
             // A place that becomes free before this line is found by `put`.
             let room = self.room.notified();
             match self.put(data, options, times, false)? {
-                Put::Taken => return Ok(()),
-                Put::Full => {}
+                Put::Taken => {
+                    if waited {
+                        self.room.notify_one();
+                    }
+                    return Ok(());
+                }
+                Put::Full => waited = true,
             }
             match times.expires {
                 None => room.await,
@@ -199,12 +199,34 @@ impl Outgoing {
                     let _ = time::timeout_at(expires.into(), room).await;
                     // Room that comes too late is none.
                     if expires <= Instant::now() {
+                        self.room.notify_one();
                         self.dropped(DropReason::Expired, 1);
                         return Err(SendError::Expired);
                     }
                 }
             }
         }
+    }
+
+    /// Hands a datagram to QUIC and waits for room there: no queue, no other task.
+    async fn send_straight(&self, data: &Bytes) -> Result<(), SendError> {
+        let mut send = pin!(self.session.send_datagram_wait(data));
+        // Mostly there is room, and nothing to wait for.
+        let sent = match send.as_mut().now_or_never() {
+            Some(sent) => sent,
+            None => {
+                let closing = self.closing.notified();
+                if self.ended.load(SeqCst) {
+                    return Err(SendError::Closed);
+                }
+                tokio::select! {
+                    biased;
+                    sent = send => sent,
+                    () = closing => return Err(SendError::Closed),
+                }
+            }
+        };
+        self.account(sent, data, None)
     }
 
     /// Sends or queues a datagram, or fails.
@@ -370,7 +392,7 @@ impl Outgoing {
         now: Instant,
     ) -> Result<bool, SendError> {
         let old = state.lanes.weed(now).len();
-        self.left(old);
+        self.left(state, old);
         self.dropped(DropReason::Expired, old);
         if old > 0 {
             return Ok(true);
@@ -385,18 +407,21 @@ impl Outgoing {
             self.dropped(DropReason::Refused, 1);
             return Err(SendError::QueueFull { limit: self.limit });
         }
-        self.left(1);
+        self.left(state, 1);
         self.dropped(DropReason::Evicted, 1);
         Ok(true)
     }
 
     /// Says that datagrams left the queue.
-    fn left(&self, number: usize) {
+    ///
+    /// One who waits for room is woken when half of it is free, and wakes the next: so that they fill it in one go,
+    /// and their packets too.
+    fn left(&self, state: &State, number: usize) {
         if number > 0 {
             self.waiting.fetch_sub(number, SeqCst);
-        }
-        for _ in 0..number {
-            self.room.notify_one();
+            if state.lanes.len() <= self.limit / 2 {
+                self.room.notify_one();
+            }
         }
     }
 
@@ -422,8 +447,12 @@ impl Outgoing {
 
     /// Drops what is queued.
     pub(super) fn clear(&self) -> usize {
-        let number = lock(&self.state).lanes.clear();
-        self.left(number);
+        let number = {
+            let mut state = lock(&self.state);
+            let number = state.lanes.clear();
+            self.left(&state, number);
+            number
+        };
         self.dropped(DropReason::Cleared, number);
         self.pump.notify_one();
         number
@@ -506,7 +535,7 @@ impl Outgoing {
             }
             gone += 1;
         };
-        self.left(gone);
+        self.left(&state, gone);
         found
     }
 
@@ -538,7 +567,7 @@ impl Outgoing {
                 Ok(())
             }
         };
-        self.left(1);
+        self.left(&state, 1);
         match result {
             Err(SendError::Session(end)) => Some(end),
             _ => None,
