@@ -22,7 +22,7 @@ use super::{
     lanes::{Lanes, Waiting},
 };
 use crate::{
-    DatagramConfig, DropPolicy, DropReason, Priority, QueueStats, SendError, SendOptions,
+    DatagramConfig, DropPolicy, DropReason, Payload, Priority, QueueStats, SendError, SendOptions,
     counters::Counters, lock::lock,
 };
 
@@ -171,20 +171,25 @@ impl Outgoing {
     /// Sends or queues a datagram, and waits for room in the queue where that is the policy.
     pub(super) async fn send(
         self: &Arc<Self>,
-        data: &Bytes,
+        data: impl Payload,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        if options.is_plain() && self.policy == DropPolicy::Wait {
-            if self.is_straight() {
-                return self.send_straight(data).await;
+        if options.is_plain() {
+            if self.policy == DropPolicy::Wait && self.is_straight() {
+                // Whoever waits anyway can wait for QUIC.
+                return self.send_straight(data.as_ref()).await;
+            }
+            if let Some(sent) = self.straight(data.as_ref()) {
+                return sent;
             }
         }
+        let data = data.into_bytes();
         let times = self.times(options)?;
         let mut waited = false;
         loop {
             // A place that becomes free before this line is found by `put`.
             let room = self.room.notified();
-            match self.put(data, options, times, false)? {
+            match self.put(&data, options, times, false)? {
                 Put::Taken => {
                     if waited {
                         self.room.notify_one();
@@ -209,7 +214,7 @@ impl Outgoing {
     }
 
     /// Hands a datagram to QUIC and waits for room there: no queue, no other task.
-    async fn send_straight(&self, data: &Bytes) -> Result<(), SendError> {
+    async fn send_straight(&self, data: &[u8]) -> Result<(), SendError> {
         let mut send = pin!(self.session.send_datagram_wait(data));
         // Mostly there is room, and nothing to wait for.
         let sent = match send.as_mut().now_or_never() {
@@ -226,18 +231,24 @@ impl Outgoing {
                 }
             }
         };
-        self.account(sent, data, None)
+        self.account(sent, data.len(), None)
     }
 
     /// Sends or queues a datagram, or fails.
     pub(super) fn try_send(
         self: &Arc<Self>,
-        data: &Bytes,
+        data: impl Payload,
         options: SendOptions,
         quiet: bool,
     ) -> Result<(), SendError> {
+        if (options.is_plain() || quiet)
+            && let Some(sent) = self.straight(data.as_ref())
+        {
+            return sent;
+        }
+        let data = data.into_bytes();
         let times = self.times(options)?;
-        match self.put(data, options, times, quiet)? {
+        match self.put(&data, options, times, quiet)? {
             Put::Taken => Ok(()),
             Put::Full => {
                 self.dropped(DropReason::Refused, 1);
@@ -253,15 +264,15 @@ impl Outgoing {
     }
 
     /// Hands a datagram to QUIC if nothing has to be thought about: one call, no lock of ours.
-    fn straight(&self, data: &Bytes) -> Option<Result<(), SendError>> {
+    fn straight(&self, data: &[u8]) -> Option<Result<(), SendError>> {
         if !self.is_straight() {
             return None;
         }
         let sent = self.session.send_datagram_wait(data).now_or_never()?;
-        Some(self.account(sent, data, None))
+        Some(self.account(sent, data.len(), None))
     }
 
-    /// Sends a datagram, or queues it.
+    /// Sends a datagram in its turn, or queues it.
     ///
     /// `quiet` datagrams have a priority and do not put the lanes to use.
     fn put(
@@ -271,11 +282,7 @@ impl Outgoing {
         times: Times,
         quiet: bool,
     ) -> Result<Put, SendError> {
-        if options.is_plain() || quiet {
-            if let Some(sent) = self.straight(data) {
-                return sent.map(|()| Put::Taken);
-            }
-        } else {
+        if !options.is_plain() && !quiet {
             self.lanes_used.store(true, Relaxed);
         }
         let mut state = lock(&self.state);
@@ -287,7 +294,7 @@ impl Outgoing {
             && self.may_go()
             && let Some(sent) = self.hand_over(data)
         {
-            return self.account(sent, data, None).map(|()| Put::Taken);
+            return self.account(sent, data.len(), None).map(|()| Put::Taken);
         }
         self.enqueue(&mut state, data, options.priority, times)
     }
@@ -312,12 +319,12 @@ impl Outgoing {
     fn account(
         &self,
         sent: Result<(), SendDatagramError>,
-        data: &Bytes,
+        size: usize,
         waited: Option<Duration>,
     ) -> Result<(), SendError> {
         match sent {
             Ok(()) => {
-                self.counters.sent(data.len(), waited);
+                self.counters.sent(size, waited);
                 Ok(())
             }
             Err(error) => {
@@ -528,7 +535,7 @@ impl Outgoing {
             } else if let Some(sent) = self.hand_over(&waiting.data) {
                 let waited = now.saturating_duration_since(waiting.since);
                 // An error is counted; the end of the session is noticed by `run`.
-                let _ = self.account(sent, &waiting.data, Some(waited));
+                let _ = self.account(sent, waiting.data.len(), Some(waited));
             } else {
                 state.carrying = true;
                 break Found::Full(waiting);
@@ -561,7 +568,7 @@ impl Outgoing {
         }
         state.carrying = false;
         let result = match sent {
-            Some(sent) => self.account(sent, data, Some(waiting.since.elapsed())),
+            Some(sent) => self.account(sent, data.len(), Some(waiting.since.elapsed())),
             None => {
                 self.dropped(DropReason::Expired, 1);
                 Ok(())
