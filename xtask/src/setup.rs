@@ -110,6 +110,7 @@ pub(crate) fn run() -> Result<Missing, String> {
         tool.provide(&mut missing);
     }
     browser(&mut missing)?;
+    firefox(&mut missing);
     python_peers(&mut missing)?;
     println!("    setup: {:.1} s", started.elapsed().as_secs_f64());
     Ok(missing)
@@ -153,7 +154,7 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The target directory.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     // This program is TARGET/debug/xtask.
     env::current_exe()
         .ok()
@@ -318,6 +319,18 @@ fn browser(missing: &mut Missing) -> Result<(), String> {
     Ok(())
 }
 
+/// Firefox, which the package for Chromium's tests drives too.
+fn firefox(missing: &mut Missing) {
+    let present = || succeeds(Command::new("firefox-esr").arg("--version"));
+    if !present() {
+        apt(&["firefox-esr"]);
+    }
+    if !present() {
+        let what = "no firefox-esr: apt-get install firefox-esr";
+        missing.add(what, Skips::Suite("Firefox tests"));
+    }
+}
+
 /// Virtual environments with the WebTransport stacks of PyPI, which the tests with Python peers use.
 ///
 /// The newest PyWebTransport needs Python 3.12, which is taken where there is one.
@@ -326,7 +339,7 @@ fn python_peers(missing: &mut Missing) -> Result<(), String> {
     if !succeeds(Command::new(python).args(["-c", "import ensurepip, venv"])) {
         apt(&["python3-venv"]);
     }
-    let modules = "import aioquic, pywebtransport";
+    let modules = "import aioquic, msgpack, pywebtransport";
     if !environment("python-peers", python, "requirements.txt", modules)? {
         let what =
             "no Python peers: Python 3.11 or newer with venv, and tests/python/requirements.txt";

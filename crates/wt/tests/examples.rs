@@ -104,3 +104,23 @@ fn echo_client_gets_back_what_it_sends() {
         "the session was closed by the peer with code 0: done"
     );
 }
+
+/// Runs an example to its end and compares what it prints with what its documentation says.
+#[cfg(feature = "messaging")]
+fn runs_as_documented(example: &str, source: &str) {
+    let mut running = start(example, &[]);
+    let mut said = String::new();
+    let output = running.0.stdout.as_mut().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    assert!(running.0.wait().unwrap().success(), "{said}");
+    let shown = source.split("//! ```").nth(1).unwrap();
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("//! "));
+    let documented: Vec<&str> = lines.filter(|line| !line.starts_with('$')).collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), documented);
+}
+
+#[cfg(feature = "messaging")]
+#[test]
+fn the_chat_runs_as_documented() {
+    runs_as_documented("pubsub_chat", include_str!("../examples/pubsub_chat.rs"));
+}
