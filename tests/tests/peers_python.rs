@@ -191,18 +191,33 @@ async fn next(subscription: &mut Subscription) -> String {
     message.text().unwrap().to_owned()
 }
 
+/// The port of a server with the paths of PyWebTransport's tests.
+fn pywebtransport_site() -> u16 {
+    let site = Site::bind(loopback(), identity())
+        .unwrap()
+        .for_pywebtransport();
+    let line: Value = serde_json::from_str(&site.start_line(true).unwrap()).unwrap();
+    tokio::spawn(async move { site.run().await.unwrap() });
+    line["port"].as_u64().unwrap() as u16
+}
+
+#[tokio::test]
+async fn pywebtransports_calls_and_structured_messages_at_our_server() {
+    let port = pywebtransport_site();
+    for what in ["structured", "rpc"] {
+        let Some(command) = script("pywebtransport_client.py") else {
+            return;
+        };
+        run(command, port, what).await;
+    }
+}
+
 #[tokio::test]
 async fn pywebtransports_pubsub_client_and_our_broker() {
     let Some(command) = script("pywebtransport_client.py") else {
         return;
     };
-    let site = Site::bind(loopback(), identity())
-        .unwrap()
-        .for_pywebtransport();
-    let line: Value = serde_json::from_str(&site.start_line(true).unwrap()).unwrap();
-    let port = line["port"].as_u64().unwrap() as u16;
-    tokio::spawn(async move { site.run().await.unwrap() });
-
+    let port = pywebtransport_site();
     let client = client();
     let session = within(client.connect(format!("https://127.0.0.1:{port}/pubsub")))
         .await

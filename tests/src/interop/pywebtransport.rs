@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use tokio::task::JoinSet;
 use wt::messaging::pubsub::{Access, Denied, MemoryBroker, PubSubService};
+use wt::messaging::rpc::{Methods, Rpc, RpcConfig, RpcError, RpcErrorCode};
 use wt::{BiStream, Session, SessionRequest};
 
 use super::{Failure, echo};
@@ -60,6 +61,7 @@ impl Site {
             "/echo",
             "/structured-echo/json",
             "/structured-echo/msgpack",
+            "/rpc",
             "/pubsub",
             "/health",
             "/stats",
@@ -78,6 +80,11 @@ impl Site {
         match path {
             "/pubsub" => {
                 self.pubsub.serve(session).await;
+            }
+            "/rpc" => {
+                let rpc = Rpc::accept(session, methods(), RpcConfig::new()).await?;
+                rpc.closed().await;
+                session.closed().await;
             }
             "/health" => {
                 session.send_datagram(self.figures("healthy").to_string())?;
@@ -109,6 +116,29 @@ impl Site {
             "active_streams": 0,
         })
     }
+}
+
+/// The methods that the tests call.
+fn methods() -> Methods {
+    let sleep = async |seconds: Number| {
+        let duration = Duration::try_from_secs_f64(seconds.as_f64().unwrap_or(-1.0));
+        tokio::time::sleep(duration?).await;
+        Ok(format!("Completed after {seconds} seconds."))
+    };
+    Methods::new()
+        .method("add", async |a: i64, b: i64| Ok(a + b))
+        .method("get_user", async |id: i64| {
+            Ok(json!({ "id": id, "name": format!("User {id}") }))
+        })
+        .method("log_message", async |_text: String| Ok(()))
+        .method("divide", async |a: f64, b: f64| {
+            if b == 0.0 {
+                let message = "Error executing 'divide': division by zero";
+                return Err(RpcError::new(RpcErrorCode::INTERNAL_ERROR, message));
+            }
+            Ok(a / b)
+        })
+        .method("slow_operation", sleep)
 }
 
 /// Answers streams and datagrams with `ECHO: ` and what they had; unidirectional streams are read.

@@ -332,6 +332,27 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Lines, near-lines and noise: where they are cut makes no difference, and nothing panics.
+        #[test]
+        fn cuts_make_no_difference(
+            parts in proptest::collection::vec(part(), 0..20),
+            piece in 1_usize..50,
+        ) {
+            let bytes = parts.concat();
+            proptest::prop_assert_eq!(decode(&bytes, piece), decode(&bytes, usize::MAX));
+        }
+    }
+
+    fn part() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        let line = "(SUB|UNSUB|PUB|MSG|SUB-OK|SUB-FAIL|SUB-DATAGRAM|X) [a-z/+# ]{0,5}( [0-9]{1,4}| x)?\r?\n";
+        prop_oneof![
+            8 => line.prop_map(String::into_bytes),
+            2 => proptest::collection::vec(any::<u8>(), 0..30),
+        ]
+    }
+
     #[test]
     fn what_nobody_knows_is_skipped() {
         let bytes = b"\nHELLO\nSUB\nSUB a b\nSUB-OK a b\nPUB news\nMSG\nsub a\n  SUB b \n";

@@ -86,7 +86,8 @@ pub struct Connection {
     peer: Option<Peer>,
     /// Whether the peer's transport parameters allow QUIC datagrams; `None` until known.
     datagrams: Option<bool>,
-    requests: BTreeMap<StreamId, Request>,
+    /// Boxed, since a map makes room for several at once and most connections carry one.
+    requests: BTreeMap<StreamId, Box<Request>>,
     /// Requests whose head is complete and which wait for the peer's SETTINGS.
     held: VecDeque<StreamId>,
     /// Deadlines of the request heads that are not complete.
@@ -96,6 +97,8 @@ pub struct Connection {
     next_request: u64,
     /// Those before it whose kind is not known yet: their first bytes are late.
     undecided: BTreeSet<u64>,
+    /// Requests that datagrams came for before their head.
+    with_datagrams: BTreeSet<u64>,
     /// The id that our GOAWAY named.
     goaway_sent: Option<u64>,
     goaway_received: bool,
@@ -131,6 +134,7 @@ impl Connection {
             heads_due: BTreeSet::new(),
             next_request: 0,
             undecided: BTreeSet::new(),
+            with_datagrams: BTreeSet::new(),
             goaway_sent: None,
             goaway_received: false,
             out,
@@ -192,7 +196,10 @@ impl Connection {
     /// Returns the number of sessions that are connecting or open.
     #[must_use]
     pub fn session_count(&self) -> u64 {
-        let sessions = self.requests.values().filter_map(Request::session);
+        let sessions = self
+            .requests
+            .values()
+            .filter_map(|request| request.session());
         sessions.filter(|s| !s.state.is_over()).count() as u64
     }
 
@@ -210,7 +217,10 @@ impl Connection {
 
     /// Returns the ids of the sessions that are open.
     pub fn open_sessions(&self) -> impl Iterator<Item = SessionId> {
-        let sessions = self.requests.values().filter_map(Request::session);
+        let sessions = self
+            .requests
+            .values()
+            .filter_map(|request| request.session());
         sessions.filter(|s| s.state.is_open()).map(|s| s.id)
     }
 
@@ -394,6 +404,11 @@ impl Connection {
     /// Call it when the kind of the stream is known and not before: until then it may be the CONNECT of a
     /// session whose streams and datagrams overtook it, and these are kept.
     pub fn handle_bidi_opened(&mut self, id: StreamId) {
+        self.note_opened(id);
+        self.with_datagrams.remove(&id.get());
+    }
+
+    fn note_opened(&mut self, id: StreamId) {
         /// More than any transport lets a peer open; it only bounds the damage of a wrong id.
         const MAX_UNDECIDED: u64 = 1 << 16;
         if self.config.side == Side::Client {
@@ -430,7 +445,33 @@ impl Connection {
         route
     }
 
-    /// Says where a datagram belongs.
+    /// Takes note of a datagram and says where it belongs.
+    ///
+    /// `allowed` is how many bidirectional streams QUIC has let the client open until now, or more.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolViolation::DatagramBeyondLimit`] for a request that cannot have been made (RFC 9297, 2.1).
+    pub fn handle_datagram(
+        &mut self,
+        session: SessionId,
+        allowed: u64,
+    ) -> Result<Route, ProtocolViolation> {
+        /// More than any caller keeps datagrams for.
+        const MAX_REMEMBERED: usize = 256;
+        let is_server = self.config.side == Side::Server;
+        if is_server && session.stream_id().index() >= allowed {
+            return Err(ProtocolViolation::DatagramBeyondLimit);
+        }
+        let route = self.route(session);
+        let has_session = self.session(session).is_some();
+        if route == Route::Early && !has_session && self.with_datagrams.len() < MAX_REMEMBERED {
+            self.with_datagrams.insert(session.get());
+        }
+        Ok(route)
+    }
+
+    /// Says where a stream or a datagram belongs.
     #[must_use]
     pub fn route(&self, session: SessionId) -> Route {
         let id = session.get();

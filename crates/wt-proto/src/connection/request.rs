@@ -1,18 +1,25 @@
 //! Request streams: from the first byte to a session, a refusal or an ordinary answer.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{Action, ConnectError, Connection, Event, Refusal, encode_head};
 use crate::{
-    ErrorCode, ProtocolViolation, Scope, SessionId, SessionState, Side, StreamId, dialect,
+    ErrorCode, ProtocolViolation, Scope, SessionId, SessionState, Side, StreamId,
+    coding::is_grease,
+    dialect,
     frame::{Frame, FrameReader},
-    head::{HeadError, RequestHead, ResponseHead, UpgradeToken},
+    head::{HeadError, RequestHead, ResponseHead, UpgradeToken, has_content_fields},
     session::Session,
 };
 
+/// The field that tells intermediaries that capsules follow (RFC 9297, 3.4). Endpoints need not look at it.
+pub(super) const CAPSULE_PROTOCOL: http::HeaderName =
+    http::HeaderName::from_static("capsule-protocol");
+/// Its value: true.
+pub(super) const CAPSULES_FOLLOW: http::HeaderValue = http::HeaderValue::from_static("?1");
 /// The field by which draft-02 clients say their version.
 pub(super) const DRAFT02_REQUEST: http::HeaderName =
     http::HeaderName::from_static("sec-webtransport-http3-draft02");
@@ -97,12 +104,12 @@ impl Connection {
 
     /// Takes note that a client opened a request stream.
     pub fn handle_request_opened(&mut self, id: StreamId, now: Instant) {
-        self.handle_bidi_opened(id);
+        self.note_opened(id);
         let due = now + self.config.head_timeout;
         self.heads_due.insert((due, id));
         let mut request = Request::new(Stage::Head, self.config.max_field_section);
         request.due = Some(due);
-        self.requests.insert(id, request);
+        self.requests.insert(id, Box::new(request));
     }
 
     /// Processes bytes of a request stream.
@@ -196,7 +203,7 @@ impl Connection {
     pub fn handle_request_stopped(&mut self, id: StreamId, code: ErrorCode) {
         // RFC 9114, 4.1: the answer comes nevertheless.
         if self.config.side == Side::Client
-            && code == ErrorCode::H3_NO_ERROR
+            && (code == ErrorCode::H3_NO_ERROR || is_grease(code.get()))
             && let Some(request) = self.requests.get_mut(&id)
             && let Some(session) = request.session_mut()
             && session.state == SessionState::Connecting
@@ -236,6 +243,10 @@ impl Connection {
     fn head_done(&mut self, id: StreamId) {
         if let Some(due) = self.requests.get_mut(&id).and_then(|r| r.due.take()) {
             self.heads_due.remove(&(due, id));
+            if self.heads_due.is_empty() {
+                // An empty set keeps room for the next ones.
+                self.heads_due = BTreeSet::new();
+            }
         }
     }
 
@@ -248,10 +259,11 @@ impl Connection {
     fn forget(&mut self, id: StreamId) {
         self.head_done(id);
         self.held.retain(|held| *held != id);
+        self.with_datagrams.remove(&id.get());
         if let Some(Request {
             stage: Stage::Session(session, _),
             ..
-        }) = self.requests.remove(&id)
+        }) = self.requests.remove(&id).map(|request| *request)
         {
             self.out.event(Event::Gone { id: session.id });
         }
@@ -388,6 +400,9 @@ impl Connection {
             // It is for another scheme than https (draft-16, 3.2).
             return self.abort_request(id, ProtocolViolation::MalformedMessage);
         }
+        if has_content_fields(&head.headers) {
+            return self.abort_request(id, ProtocolViolation::MalformedMessage);
+        }
         let draft02 = head.headers.contains_key(DRAFT02_REQUEST);
         let dialect = dialect::server_choice(self.config.dialects, &peer.settings, token, draft02)
             .filter(|_| self.datagrams != Some(false));
@@ -411,6 +426,10 @@ impl Connection {
     }
 
     fn not_webtransport(&mut self, id: StreamId, status: StatusCode) {
+        if self.with_datagrams.contains(&id.get()) {
+            // RFC 9297, 2: such a request ends, answered or not.
+            return self.abort_request(id, ProtocolViolation::DatagramUnexpected);
+        }
         self.refuse(id, Refusal::NotWebTransport(status), status);
     }
 
@@ -444,6 +463,7 @@ impl Connection {
             request.stage = Stage::Discard;
             if request.finished {
                 self.requests.remove(&id);
+                self.with_datagrams.remove(&id.get());
             }
         }
     }
@@ -454,7 +474,7 @@ impl Connection {
         let session = self
             .requests
             .get(&id)
-            .and_then(Request::session)
+            .and_then(|request| request.session())
             .map(|s| s.id);
         match session {
             Some(session) => self.fail(

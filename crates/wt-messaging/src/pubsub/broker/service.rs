@@ -21,7 +21,7 @@ pub struct ServiceConfig {
     pub max_message_size: usize,
     /// What is kept for one client that does not read, and what happens beyond it. All its
     /// subscriptions share this queue, so that it gets messages in the order in which they were
-    /// published. [`Overflow::End`](crate::pubsub::Overflow::End) resets its stream with
+    /// published; a client that chose datagrams has a second one for these. [`Overflow::End`](crate::pubsub::Overflow::End) resets its stream with
     /// [`PubSubService::TOO_SLOW`].
     pub queue: QueueConfig,
     /// Whether clients may choose datagrams. Default: yes.
