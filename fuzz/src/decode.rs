@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use wt_proto::{
     Dialect, DialectSet, Dir, ErrorCode, InitialLimits, ProtocolViolation, SessionId, StreamId,
     VarInt,
-    capsule::{Capsule, CapsuleReader, MAX_CLOSE_REASON},
+    capsule::{Capsule, CapsuleReader, MAX_DATAGRAM},
     coding::{Decode, Encode},
     dialect,
     frame::{self, Frame, FrameReader},
@@ -204,7 +204,7 @@ fn read_capsules(chunks: &[Bytes]) -> Story<Capsule> {
         if matches!(story.last(), Some(Capsule::Close(_))) {
             assert!(reader.at_boundary(), "bytes after the close capsule passed");
         }
-        let most = 4 + MAX_CLOSE_REASON + HEAD;
+        let most = MAX_DATAGRAM + HEAD;
         assert!(reader.buffered() <= most, "keeps {}", reader.buffered());
     }
     (story, None, reader.at_boundary())

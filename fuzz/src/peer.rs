@@ -210,6 +210,15 @@ impl Peer {
                 let violation = self.conn().handle_critical_end(which);
                 assert_eq!(violation, ProtocolViolation::CriticalStreamClosed);
             }
+            17 => {
+                let quarter = u64::from(input.byte() % 16);
+                let session = SessionId::from_quarter(quarter).expect("a small number");
+                let allowed = self.next + u64::from(input.byte() % 16);
+                let route = self.conn().handle_datagram(session, allowed);
+                let beyond = server && quarter >= allowed;
+                assert_eq!(route.is_err(), beyond);
+                self.endpoint.answer(route);
+            }
             _ => self.application(input),
         }
     }

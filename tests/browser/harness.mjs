@@ -1,8 +1,10 @@
-// Starts Chromium and runs cases in it. Nothing leaves the loopback interface.
+// Starts a browser and runs cases in it. Nothing leaves the loopback interface.
 
 import { createServer } from 'node:http';
 import { readFile, readdir } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
+
+import * as firefox from './firefox.mjs';
 
 const HERE = new URL('./', import.meta.url);
 
@@ -17,8 +19,9 @@ const FLAGS = [
   '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE ::1',
 ];
 
-/** A browser without a window, with a new and empty profile. */
-export function launch() {
+/** The named browser without a window, with a new and empty profile. */
+export function launch(browser = 'chromium') {
+  if (browser === 'firefox') return firefox.launch();
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: FLAGS,
@@ -71,10 +74,10 @@ async function servePages() {
  * Runs the cases one after the other, each in a new page: a page that saw a session fail is made
  * to wait by Chromium before its next ones. Calls `report` with each result.
  */
-export async function runCases(names, target, timeout, report) {
+export async function runCases(browserName, names, target, timeout, report) {
   const files = await listCases();
   const pages = await servePages();
-  const browser = await launch();
+  const browser = await launch(browserName);
   try {
     for (const name of names) {
       const started = performance.now();

@@ -4,7 +4,7 @@
 import { parseArgs } from 'node:util';
 import { listCases, runCases } from './harness.mjs';
 
-const USAGE = `Usage: node run.mjs CASE... --url https://127.0.0.1:PORT/ --hash HEX [--protocols a,b] [--timeout MS]
+const USAGE = `Usage: node run.mjs CASE... --url https://127.0.0.1:PORT/ --hash HEX [--protocols a,b] [--timeout MS] [--browser NAME]
        node run.mjs --list
 
 CASE is the name of a case, or \`all\`. Prints one line of JSON for each; exits with 1 if one failed.
@@ -13,6 +13,7 @@ CASE is the name of a case, or \`all\`. Prints one line of JSON for each; exits 
   --hash       SHA-256 of the server's certificate, 64 hex digits
   --protocols  the subprotocols that the server was started with
   --timeout    milliseconds for one case [default: 60000]
+  --browser    chromium or firefox [default: chromium]
   --list       print the names of the cases`;
 
 function fail(message) {
@@ -29,6 +30,7 @@ function parse() {
         hash: { type: 'string' },
         protocols: { type: 'string', default: '' },
         timeout: { type: 'string', default: '60000' },
+        browser: { type: 'string', default: 'chromium' },
         list: { type: 'boolean' },
         help: { type: 'boolean' },
       },
@@ -54,6 +56,7 @@ if (names.length === 0) fail('name a case');
 if (unknown.length > 0) fail(`no case is called ${unknown.join(', ')}`);
 if (!URL.canParse(values.url)) fail('--url has to be the address of the server');
 if (!/^[0-9a-f]{64}$/i.test(values.hash ?? '')) fail('--hash has to be 64 hex digits');
+if (!['chromium', 'firefox'].includes(values.browser)) fail(`no browser is called ${values.browser}`);
 if (!(Number(values.timeout) > 0)) fail('--timeout has to be a number of milliseconds');
 
 const target = {
@@ -62,7 +65,7 @@ const target = {
   protocols: values.protocols.split(',').filter(Boolean),
 };
 let failed = false;
-await runCases(names, target, Number(values.timeout), (result) => {
+await runCases(values.browser, names, target, Number(values.timeout), (result) => {
   failed ||= !result.ok;
   console.log(JSON.stringify(result));
 });

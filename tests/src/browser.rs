@@ -1,4 +1,4 @@
-//! Runs the programs of `tests/browser` in Node.js, which drive Chromium.
+//! Runs the programs of `tests/browser` in Node.js, which drive Chromium and Firefox.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,29 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")
 }
 
+/// A browser that tests run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "of use in tests only")]
+pub enum Browser {
+    /// `/usr/bin/chromium`, or what `CHROMIUM` in the environment names.
+    Chromium,
+    /// `/usr/bin/firefox-esr`, or what `FIREFOX` names.
+    Firefox,
+}
+
 /// What is missing for tests in the browser, if anything.
-fn missing() -> Option<&'static str> {
-    let chromium = env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
+fn missing(browser: Browser) -> Option<&'static str> {
+    let (variable, default, lack) = match browser {
+        Browser::Chromium => ("CHROMIUM", "/usr/bin/chromium", "no Chromium"),
+        Browser::Firefox => ("FIREFOX", "/usr/bin/firefox-esr", "no Firefox"),
+    };
+    let program = env::var_os(variable).unwrap_or_else(|| default.into());
     let node = Command::new("node")
         .arg("--version")
         .stdout(Stdio::null())
         .status();
-    if !Path::new(&chromium).exists() {
-        Some("no Chromium")
+    if !Path::new(&program).exists() {
+        Some(lack)
     } else if !node.is_ok_and(|status| status.success()) {
         Some("no Node.js")
     } else if !folder()
@@ -37,8 +51,10 @@ fn missing() -> Option<&'static str> {
 /// # Panics
 ///
 /// Where they cannot and `CI` is `true`: there nothing may be skipped.
-pub fn available() -> bool {
-    let Some(what) = missing() else { return true };
+pub fn available(browser: Browser) -> bool {
+    let Some(what) = missing(browser) else {
+        return true;
+    };
     eprintln!("skipped: {what}; `cargo xtask setup` installs what the browser tests need");
     assert_ne!(
         env::var("CI").as_deref(),
@@ -74,9 +90,29 @@ pub fn node(program: &str, args: &[&str]) -> String {
 /// When the case fails.
 pub fn case(program: &str, args: &[&str]) -> Value {
     let printed = node(program, args);
-    let mut report: Value = serde_json::from_str(&printed)
-        .unwrap_or_else(|error| panic!("{program}: not one line of JSON: {printed:?}: {error}"));
-    assert_eq!(report["ok"], true, "{printed}");
-    eprint!("{printed}");
+    succeeded(program, &printed)
+}
+
+/// Runs several cases in one browser.
+///
+/// # Panics
+///
+/// When one fails.
+pub fn cases(program: &str, cases: &[&str], args: &[&str]) {
+    let printed = node(program, &[cases, args].concat());
+    let mut count = 0;
+    for line in printed.lines() {
+        succeeded(program, line);
+        count += 1;
+    }
+    assert_eq!(count, cases.len(), "{printed}");
+}
+
+/// Returns the detail of a report.
+fn succeeded(program: &str, line: &str) -> Value {
+    let mut report: Value = serde_json::from_str(line)
+        .unwrap_or_else(|error| panic!("{program}: not one line of JSON: {line:?}: {error}"));
+    assert_eq!(report["ok"], true, "{line}");
+    eprintln!("{}", line.trim_end());
     report["detail"].take()
 }

@@ -1,11 +1,11 @@
 //! `wtctl` and a real Chromium. What each case does stands in `tests/browser/cases`.
 
-use wt_tests::browser;
+use wt_tests::browser::{self, Browser::Chromium};
 use wt_tests::wtctl::{Demo, Server};
 
 /// Runs one case against a server of its own.
 fn run(case: &str) {
-    if !browser::available() {
+    if !browser::available(Chromium) {
         return;
     }
     let protocols = "echo-1,echo-2";
@@ -70,7 +70,7 @@ cases! {
 
 #[test]
 fn every_case_has_a_test() {
-    if !browser::available() {
+    if !browser::available(Chromium) {
         return;
     }
     let printed = browser::node("run.mjs", &["--list"]);
@@ -81,7 +81,7 @@ fn every_case_has_a_test() {
 
 #[test]
 fn demo_page() {
-    if !browser::available() {
+    if !browser::available(Chromium) {
         return;
     }
     let demo = Demo::start(&[]);

@@ -29,7 +29,7 @@ fn files(extension: &str, directories: &[&str]) -> Vec<PathBuf> {
 }
 
 fn pages() -> Vec<PathBuf> {
-    files("md", &["", "docs"])
+    files("md", &["", "docs", "docs/guide"])
 }
 
 /// A link in a page: what it shows and where it leads.
@@ -143,19 +143,45 @@ fn tests_that_are_named_exist() {
 
 /// Lines without their indentation, so that code compares in any place.
 fn flat(code: &str) -> String {
-    let lines = code
-        .lines()
-        .map(|line| line.trim_start().trim_start_matches("//!").trim());
+    let lines = code.lines().map(|line| {
+        let line = line.trim_start();
+        let doc = line
+            .strip_prefix("//!")
+            .or_else(|| line.strip_prefix("///"));
+        doc.unwrap_or(line).trim()
+    });
     let kept: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     format!("\n{}\n", kept.join("\n"))
+}
+
+/// The files of Rust in all directories `src` below this one.
+fn sources_below(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && path.components().any(|part| part.as_os_str() == "src")
+        {
+            found.push(path);
+        }
+    }
 }
 
 /// What pages show is part of a documentation example or of an example, so it compiles.
 #[test]
 fn code_that_is_shown_compiles() {
-    let mut sources = files("rs", &["crates/wt/examples"]);
-    sources.push(root().join("crates/wt/src/lib.rs"));
-    let compiled: Vec<String> = sources.iter().map(|path| flat(&read(path))).collect();
+    let examples = files("rs", &["crates/wt/examples"]);
+    let mut compiled: Vec<String> = examples.iter().map(|path| flat(&read(path))).collect();
+    // In the sources of the crates, what the documentation shows is compiled as an example.
+    let mut sources = Vec::new();
+    sources_below(&root().join("crates"), &mut sources);
+    compiled.extend(sources.iter().map(|path| {
+        let text = read(path);
+        let lines = text.lines().map(str::trim_start);
+        let doc = lines.filter(|line| line.starts_with("//!") || line.starts_with("///"));
+        flat(&doc.collect::<Vec<_>>().join("\n"))
+    }));
     let mut shown = 0;
     for page in pages() {
         let text = read(&page);
@@ -164,7 +190,7 @@ fn code_that_is_shown_compiles() {
             let code = flat(block.split("```").next().unwrap());
             assert!(
                 compiled.iter().any(|source| source.contains(&code)),
-                "{}: not in the examples or documentation of the crate wt:\n{code}",
+                "{}: not in the examples of the crate wt nor in the documentation of a crate:\n{code}",
                 page.display()
             );
         }

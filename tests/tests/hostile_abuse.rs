@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use quinn::VarInt;
+use tokio::net::UdpSocket;
 use wt::ErrorCode;
 use wt_tests::{
     proxy::{Faults, Proxy},
@@ -286,6 +287,47 @@ async fn half_open_streams_do_not_stay() {
     target.assert_grown_at_most(16);
 }
 
+/// Returns the first packet of a client, as it leaves.
+async fn first_packet(endpoint: &quinn::Endpoint, trap: &UdpSocket) -> Vec<u8> {
+    let address = trap.local_addr().unwrap();
+    let connecting = endpoint.connect(address, "localhost").unwrap();
+    let mut packet = vec![0; 2000];
+    let (len, _) = within("the first packet", trap.recv_from(&mut packet))
+        .await
+        .unwrap();
+    packet.truncate(len);
+    drop(connecting);
+    packet
+}
+
+#[tokio::test]
+async fn handshakes_that_wait_keep_little() {
+    const CLIENTS: usize = 200;
+    let args = ["handshakes=1", "incoming-buffer=262144", "idle=60000"];
+    let (target, bystander) = scene(&args).await;
+    let endpoint = raw::client_endpoint(raw::transport());
+    let mut attackers = Vec::new();
+    for _ in 0..CLIENTS {
+        let trap = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let packet = first_packet(&endpoint, &trap).await;
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(("127.0.0.1", target.port)).await.unwrap();
+        attackers.push((socket, packet));
+    }
+    // The first is the one handshake that is worked on, and never goes on. The others wait, and what they send
+    // meanwhile is kept for them, each a little less than would be kept for it alone: 13 MB.
+    for some in attackers.chunks(20) {
+        for (socket, packet) in some {
+            for _ in 0..64_000 / packet.len() {
+                socket.send(packet).await.unwrap();
+            }
+        }
+        // On the same socket, so that the server has read what came before.
+        bystander.echo().await;
+    }
+    target.assert_grown_at_most(8);
+}
+
 #[tokio::test]
 async fn resets_in_a_storm() {
     let (target, bystander) = scene(&[]).await;
@@ -456,8 +498,8 @@ async fn datagrams_that_nobody_takes() {
     let session = raw.session("/stall").await;
     within_time(LONG, "datagrams", async {
         for n in 0..50_000_u64 {
-            // To the session, to one that was never there, and to one that may come.
-            let id = [session.id, 0x4000, 1 << 40][n as usize % 3];
+            // To the session, and to two that may come.
+            let id = [session.id, session.id + 4, session.id + 80][n as usize % 3];
             raw.datagram(wire::datagram(id, &[0; 1000])).await;
         }
     })

@@ -37,7 +37,7 @@ fn assert_memory_did_not_grow(earlier: Facts, later: Facts, mib: u64) {
     let grown = later.memory.saturating_sub(earlier.memory);
     assert!(
         grown <= mib << 20,
-        "{grown} bytes more than after the first round"
+        "{grown} bytes more than after an earlier round"
     );
 }
 
@@ -113,11 +113,11 @@ async fn a_thousand_connections_cut_leave_nothing_behind() {
             .await
     };
     let mut rounds = Vec::new();
-    for round in 0..2 {
+    for round in 0..3 {
         let proxy = Proxy::start(target.port, Faults::default(), round).await;
         let endpoint = raw::client_endpoint(raw::transport());
         let mut peers = Vec::new();
-        for n in 0..500 {
+        for n in 0..334 {
             let quic = raw::connect(&endpoint, proxy.port).await;
             let raw = Raw::over(quic, &endpoint);
             // In every state that a connection can be in.
@@ -141,7 +141,8 @@ async fn a_thousand_connections_cut_leave_nothing_behind() {
         drop(peers);
         rounds.push(settled(&mut target, quiet).await);
     }
-    assert_memory_did_not_grow(rounds[0], rounds[1], 6);
+    // How many live at a time depends on the load of the machine: the allocator is settled after the second round.
+    assert_memory_did_not_grow(rounds[1], rounds[2], 6);
     target.client().await.is_served().await;
 }
 

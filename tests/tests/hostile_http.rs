@@ -6,11 +6,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use wt::ErrorCode;
+use std::future::IntoFuture;
+
+use wt::{Client, ClientConfig, ErrorCode, ServerVerification, proto::coding::is_grease};
 use wt_tests::{
     raw::{
         Attack::{self, Bidi, BidiFin, Control, Uni, UniFin, UniReset},
-        End, Raw, ended, stopped, wire,
+        End, Frames, Raw, RawServer, ended, stopped, wire, within,
     },
     target::{Bystander, Target},
 };
@@ -615,6 +617,8 @@ async fn malformed_requests() {
         ("a field of HTTP/1.1", and("connection", "close")),
         ("a field value with a line break", and("x", "a\r\nb")),
         ("a host that differs", and("host", "elsewhere")),
+        ("content-length", and("content-length", "0")),
+        ("content-type", and("content-type", "text/plain")),
         (
             "a pseudo-header behind a field",
             wire::headers(&[("x", "y"), (":method", "CONNECT")]),
@@ -723,11 +727,36 @@ async fn heads_that_never_come() {
         assert_eq!(stopped(&send).await, code, "{what}");
         raw.echo(session, b"beside").await;
     }
-    for bytes in [vec![0x40], vec![0x40, 0x54], vec![0x40, 0x54, 0x80]] {
+    for bytes in [vec![0x40, 0x54], vec![0x40, 0x54, 0x80]] {
         let send = raw.uni(&bytes).await;
         assert_eq!(stopped(&send).await, rejected, "{bytes:?}");
         raw.echo(session, b"beside").await;
     }
+    assert_unharmed(&target, &bystander).await;
+}
+
+/// The stream may be one that the connection needs (RFC 9114, 6.2).
+#[tokio::test]
+async fn a_type_of_a_stream_that_is_late_is_awaited() {
+    let (target, bystander) = scene(&["header-timeout=200", "pending-headers=1"]).await;
+    let raw = target.raw().await;
+    let mut control = raw.uni(&[0x40]).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(raw.uni(&[0x40]).await);
+    }
+    // Longer than a header may take: one whose type is known comes to its end meanwhile.
+    let headless = raw.uni(&[0x40, 0x54]).await;
+    let rejected = ErrorCode::WT_BUFFERED_STREAM_REJECTED.get();
+    assert_eq!(stopped(&headless).await, rejected);
+    let settings = wire::settings(wire::CLIENT_SETTINGS);
+    control
+        .write_all(&[vec![0x00], settings].concat())
+        .await
+        .unwrap();
+    let session = raw.session("/echo").await;
+    raw.echo(session.id, b"after all").await;
+    drop(others);
     assert_unharmed(&target, &bystander).await;
 }
 
@@ -837,6 +866,113 @@ async fn requests_with_too_little_in_settings() {
     ];
     assert_eq!(raw.try_session(&wire::headers(&get)).await.1, 404);
     assert_unharmed(&target, &bystander).await;
+}
+
+#[tokio::test]
+async fn datagrams_for_requests_without_a_use_for_them() {
+    let (target, bystander, raw, session) = beside().await;
+    let get = wire::headers(&[
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "localhost"),
+        (":path", "/"),
+    ]);
+    let code = ErrorCode::H3_DATAGRAM_ERROR.get();
+    for _ in 0..3 {
+        // While the head is on its way, so that it can only wait.
+        let (mut send, mut recv) = raw.bi(&get[..2]).await;
+        let id = u64::from(send.id());
+        raw.datagram(wire::datagram(id, b"what for?")).await;
+        raw.echo(session, b"beside").await;
+        send.write_all(&get[2..]).await.unwrap();
+        assert_eq!(ended(&mut recv).await, End::Reset(code));
+        assert_eq!(stopped(&send).await, code);
+        raw.echo(session, b"beside").await;
+    }
+    assert_unharmed(&target, &bystander).await;
+}
+
+#[tokio::test]
+async fn datagrams_for_requests_that_cannot_have_been_made() {
+    let (target, bystander) = scene(&[]).await;
+    for path in ["/echo", "/stall"] {
+        // The application may be reading datagrams, or not.
+        let raw = target.hello().await;
+        raw.keep(raw.session(path).await);
+        // QUIC has let us open a hundred streams, and would let us open some more.
+        raw.datagram(wire::datagram(4 * 90, b"early")).await;
+        raw.keep(raw.session("/echo").await);
+        raw.datagram(wire::datagram(4 * 2000, b"impossible")).await;
+        assert_eq!(raw.closed().await, ErrorCode::H3_ID_ERROR.get(), "{path}");
+        bystander.echo().await;
+    }
+    assert_unharmed(&target, &bystander).await;
+}
+
+/// Reads a control stream up to GOAWAY and returns the id in it.
+async fn goaway(raw: &Raw) -> u64 {
+    loop {
+        let mut recv = within("a stream", raw.quic.accept_uni()).await.unwrap();
+        let mut kind = [0];
+        within("its type", recv.read_exact(&mut kind))
+            .await
+            .unwrap();
+        if kind != [0] {
+            raw.keep(recv);
+            continue;
+        }
+        let mut frames = Frames::new(recv);
+        loop {
+            let (kind, payload) = frames.next().await.unwrap().unwrap();
+            if kind == wire::GOAWAY {
+                raw.keep(frames);
+                return wire::read_varint(&mut &payload[..]).unwrap();
+            }
+        }
+    }
+}
+
+/// Asserts that a connection ends in order.
+async fn assert_parted(raw: &Raw) {
+    let code = raw.closed().await;
+    let orderly = code == ErrorCode::H3_NO_ERROR.get() || is_grease(code);
+    assert!(orderly, "closed with {code:#x}");
+}
+
+#[tokio::test]
+async fn goaway_comes_before_the_end_of_an_idle_connection() {
+    let (target, bystander) = scene(&["linger=100"]).await;
+    for _ in 0..5 {
+        let raw = target.hello().await;
+        let mut session = raw.session("/echo").await;
+        session.write(&wire::close(0, b"")).await;
+        session.send.finish().unwrap();
+        assert_eq!(session.ended().await, End::Fin);
+        assert_eq!(goaway(&raw).await, 4);
+        assert_parted(&raw).await;
+    }
+    assert_unharmed(&target, &bystander).await;
+}
+
+#[tokio::test]
+async fn goaway_comes_before_a_client_leaves() {
+    let server = RawServer::start();
+    let pins = ServerVerification::Hashes(vec![server.identity.certificate_hash()]);
+    let client = Client::new(ClientConfig::new().with_verification(pins)).unwrap();
+    for _ in 0..5 {
+        let connecting = tokio::spawn(client.connect(server.url.as_str()).into_future());
+        let raw = server.accept().await;
+        raw.settings(wire::SERVER_SETTINGS).await;
+        let mut theirs = raw.accept_session().await;
+        let session = connecting.await.unwrap().unwrap();
+        session.close(0, "");
+        drop(session);
+        theirs.capsule(wire::CLOSE).await.unwrap();
+        theirs.send.finish().unwrap();
+        assert_eq!(theirs.ended().await, End::Fin);
+        assert_eq!(goaway(&raw).await, 0);
+        assert_parted(&raw).await;
+    }
 }
 
 #[test]

@@ -215,7 +215,7 @@ struct Serve {
 impl Serve {
     fn start() -> Self {
         let mut child = Command::new(wtctl::binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--json", "-v"])
+            .args(["serve", "--listen", "[::]:0", "--json", "-v"])
             .env_remove("RUST_LOG")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -271,6 +271,15 @@ async fn the_log_of_wtctl_serve_says_it_in_words() {
         let refused = within("no ALPN", async { other.connect(url("/")).await }).await;
         assert!(refused.is_err());
     }
+    let stranger = Identity::self_signed(["localhost"]).unwrap();
+    let trust = ServerVerification::Hashes(vec![stranger.certificate_hash()]);
+    let distrusting = ClientConfig::new().with_verification(trust);
+    let distrusting = Client::new(distrusting).unwrap();
+    let refused = within("no trust", async { distrusting.connect(url("/")).await }).await;
+    assert!(refused.is_err());
+    let raw = Raw::client(serve.port).await;
+    raw.settings(&[(0x33, 7)]).await;
+    raw.closed().await;
     let raw = Raw::hello(serve.port).await;
     let fields = [
         (":method", "CONNECT"),
@@ -283,6 +292,8 @@ async fn the_log_of_wtctl_serve_says_it_in_words() {
     assert_eq!(status, 501);
 
     let log = serve.end();
+    // The server's socket takes IPv6 too, which does not show.
+    assert!(!log.contains("::ffff:"), "{log}");
     for words in [
         "refused a session",
         "path=\"/nowhere\" status=404 Not Found why=\"unknown path\"",
@@ -290,11 +301,14 @@ async fn the_log_of_wtctl_serve_says_it_in_words() {
         "status=403 Forbidden why=\"as the path asks\"",
         "refused peer=127.0.0.1:",
         "cause=no common application protocol (ALPN) detail=",
+        "cause=the handshake failed detail=the peer gave up the TLS handshake: ",
+        "cause=the client broke the protocol detail=",
         "cause=not a request for a WebTransport session detail=",
         "answered with 501 Not Implemented",
         "refused in all cause=\"no common application protocol (ALPN)\" count=2",
         "refused in all cause=\"not a request for a WebTransport session\" count=1",
         "refused in all cause=\"unknown path\" count=1",
+        "refused in all cause=\"the handshake failed\" count=1",
     ] {
         assert!(log.contains(words), "no {words:?} in:\n{log}");
     }

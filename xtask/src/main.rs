@@ -4,6 +4,7 @@
 //! further arguments for the command behind it.
 
 mod compliance;
+mod examples;
 mod fuzz;
 mod setup;
 mod steps;

@@ -110,6 +110,7 @@ pub(crate) fn run() -> Result<Missing, String> {
         tool.provide(&mut missing);
     }
     browser(&mut missing)?;
+    firefox(&mut missing);
     python_peers(&mut missing)?;
     println!("    setup: {:.1} s", started.elapsed().as_secs_f64());
     Ok(missing)
@@ -153,7 +154,7 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The target directory.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     // This program is TARGET/debug/xtask.
     env::current_exe()
         .ok()
@@ -316,6 +317,18 @@ fn browser(missing: &mut Missing) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Firefox, which the package for Chromium's tests drives too.
+fn firefox(missing: &mut Missing) {
+    let present = || succeeds(Command::new("firefox-esr").arg("--version"));
+    if !present() {
+        apt(&["firefox-esr"]);
+    }
+    if !present() {
+        let what = "no firefox-esr: apt-get install firefox-esr";
+        missing.add(what, Skips::Suite("Firefox tests"));
+    }
 }
 
 /// Virtual environments with the WebTransport stacks of PyPI, which the tests with Python peers use.

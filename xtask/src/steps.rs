@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::setup;
+use crate::{examples, setup};
 
 /// One named piece of the check.
 pub(crate) struct Step {
@@ -16,6 +16,13 @@ pub(crate) struct Step {
     env: &'static [(&'static str, &'static str)],
     /// What to say besides the command when it fails.
     advice: &'static str,
+    /// What is done after the commands.
+    then: fn() -> Result<(), String>,
+}
+
+/// For steps that are over with their commands.
+fn nothing() -> Result<(), String> {
+    Ok(())
 }
 
 /// In the order in which `ci` runs them.
@@ -26,6 +33,7 @@ pub(crate) const STEPS: &[Step] = &[
         commands: &[&["fmt", "--all", "--check"]],
         env: &[],
         advice: "`cargo fmt --all` mends it",
+        then: nothing,
     },
     Step {
         name: "clippy",
@@ -41,6 +49,7 @@ pub(crate) const STEPS: &[Step] = &[
         ]],
         env: &[],
         advice: "",
+        then: nothing,
     },
     Step {
         name: "features",
@@ -66,6 +75,7 @@ pub(crate) const STEPS: &[Step] = &[
         ]],
         env: &[],
         advice: "",
+        then: nothing,
     },
     Step {
         name: "docs",
@@ -79,6 +89,7 @@ pub(crate) const STEPS: &[Step] = &[
         ]],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         advice: "",
+        then: nothing,
     },
     Step {
         name: "deny",
@@ -93,6 +104,7 @@ pub(crate) const STEPS: &[Step] = &[
         ]],
         env: &[],
         advice: "what is allowed stands in deny.toml",
+        then: nothing,
     },
     Step {
         name: "doctest",
@@ -100,10 +112,28 @@ pub(crate) const STEPS: &[Step] = &[
         commands: &[&["test", "--doc", "--workspace", "--locked"]],
         env: &[],
         advice: "",
+        then: nothing,
+    },
+    Step {
+        name: "examples",
+        about: "every example of the facade runs to its end by itself",
+        commands: &[&[
+            "build",
+            "--package",
+            "wt",
+            "--examples",
+            // Cargo leaves out examples of layers that are off.
+            "--features",
+            "client,server,datagram,messaging,monitor",
+            "--locked",
+        ]],
+        env: &[],
+        advice: "`cargo run -p wt --example NAME` runs one",
+        then: examples::run,
     },
     Step {
         name: "test",
-        about: "all other tests, those in Chromium among them",
+        about: "all other tests, those in Chromium and Firefox among them",
         // The browser tests start the binary; built here, its build is not part of their time.
         commands: &[
             &["build", "--package", "wtctl", "--locked"],
@@ -111,6 +141,7 @@ pub(crate) const STEPS: &[Step] = &[
         ],
         env: &[],
         advice: "",
+        then: nothing,
     },
 ];
 
@@ -124,6 +155,7 @@ const ADVISORIES: Step = Step {
     commands: &[&["deny", "--log-level", "error", "check", "advisories"]],
     env: &[],
     advice: "the database of advisories has to be fetched: where that is not possible, this says nothing about the dependencies",
+    then: nothing,
 };
 
 /// It takes minutes, and other work on the machine changes its figures.
@@ -143,6 +175,7 @@ const BENCH: Step = Step {
     ]],
     env: &[],
     advice: "",
+    then: nothing,
 };
 
 pub(crate) fn find(name: &str) -> Option<&'static Step> {
@@ -175,6 +208,7 @@ impl Step {
                 return Err(self.failure(extra));
             }
         }
+        (self.then)().map_err(|why| format!("{why}\n       {}", self.failure(extra)))?;
         // The tests' own summary is the last word.
         if self.name != "test" {
             println!(

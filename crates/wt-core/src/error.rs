@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use wt_proto::{ErrorCode, Initiator, ProtocolViolation, SessionEnd};
+use wt_proto::{ErrorCode, Initiator, ProtocolViolation, SessionEnd, coding::is_grease};
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,7 +131,10 @@ impl ConnectionError {
     pub fn is_graceful(&self) -> bool {
         match self {
             Self::LocallyClosed => true,
-            Self::ClosedByPeer { code, .. } => *code == ErrorCode::H3_NO_ERROR || code.get() == 0,
+            // Reserved codes mean the same (RFC 9114, 8.1).
+            Self::ClosedByPeer { code, .. } => {
+                *code == ErrorCode::H3_NO_ERROR || code.get() == 0 || is_grease(code.get())
+            }
             _ => false,
         }
     }

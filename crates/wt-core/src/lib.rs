@@ -21,7 +21,9 @@ pub mod diagnostics;
 mod endpoint;
 mod error;
 pub mod events;
+pub mod fault;
 mod lock;
+pub mod manager;
 pub mod observe;
 mod quic;
 mod refusal;
@@ -31,8 +33,11 @@ mod state;
 mod stats;
 mod stream;
 pub mod tls;
+pub mod util;
 
-pub use connection::Connection;
+/// Buffers, as the methods here take and give them.
+pub use bytes;
+pub use connection::{Connection, WeakConnection};
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};
 /// Status codes and header fields, as the methods here take and give them.
@@ -40,6 +45,7 @@ pub use http;
 pub use refusal::{RefusalCause, Refusals};
 pub use session::{
     Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
+    WeakSession,
 };
 pub use state::{ConnectionState, StreamDirection, StreamState};
 pub use stats::{ConnectionStats, EndpointStats, SessionStats};

@@ -139,6 +139,8 @@ impl Counters {
     /// Counts a refusal and logs it; `detail` says what the cause leaves open.
     pub(crate) fn note(&self, cause: RefusalCause, peer: SocketAddr, detail: &dyn fmt::Display) {
         self.0[cause as usize].fetch_add(1, Relaxed);
+        // An IPv4 address, where the socket takes both.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if cause == RefusalCause::Application {
             // The application knows why, and says so where it wants.
             tracing::debug!(%peer, %cause, %detail, "refused");

@@ -6,10 +6,18 @@ mod common;
 
 use std::time::Duration;
 
-use common::{configs, pair_with};
+use common::{
+    configs, pair_with,
+    raw::{self, RawClient, reset_code},
+    within,
+};
+use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
-use tokio::time::{sleep, timeout};
-use wt_core::{BiStream, RefusalCause, Session, config::StreamCredit};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use wt_core::{BiStream, Endpoint, ErrorCode, RefusalCause, Session, config::StreamCredit};
 
 /// No test waits longer than this for what has to happen.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -166,4 +174,117 @@ async fn a_connection_that_is_never_used_is_closed() {
     let pair = pair_with(&server, &client).await;
     let (_server, session) = pair.session().await;
     assert!(timeout(WATCH * 2, session.closed()).await.is_err());
+}
+
+#[tokio::test]
+async fn streams_with_half_a_header_are_rejected_beyond_the_limit() {
+    let (mut config, _) = configs();
+    config.limits.pending_headers = 3;
+    config.limits.header_timeout = Duration::from_secs(60);
+    let endpoint = Endpoint::server(&config).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let settings = raw::settings();
+    let connecting = RawClient::connect(address, &config.identity, &settings);
+    let accepting = async { endpoint.accept().await.unwrap().accept().await.unwrap() };
+    let (client, server) = within(async { tokio::join!(connecting, accepting) }).await;
+    let (session, theirs) = tokio::join!(client.session(), async {
+        let request = server.accept_session().await.unwrap();
+        request.accept().await.unwrap()
+    });
+    let header = wt_proto::stream_header::encode_bi(session.id);
+    let (first, rest) = header.as_slice().split_at(1);
+    let half = async || {
+        let (mut send, recv) = within(client.quic.open_bi()).await.unwrap();
+        send.write_all(first).await.unwrap();
+        (send, recv)
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        waiting.push(half().await);
+    }
+    let rejected = ErrorCode::WT_BUFFERED_STREAM_REJECTED;
+    for _ in 0..2 {
+        let (_send, mut recv) = half().await;
+        assert_eq!(reset_code(&mut recv).await, rejected);
+    }
+    // Whose header becomes whole is served, and leaves its place to another.
+    for _ in 0..3 {
+        let (mut send, _recv) = waiting.remove(0);
+        send.write_all(rest).await.unwrap();
+        send.write_all(b"whole").await.unwrap();
+        send.finish().unwrap();
+        let mut stream = within(theirs.accept_bi()).await.unwrap();
+        let body = within(stream.recv.read_to_end(10)).await.unwrap();
+        assert_eq!(&body[..], b"whole");
+        waiting.push(half().await);
+    }
+}
+
+/// The numbers of the datagrams that arrive up to that of `last`.
+async fn datagrams_up_to(session: &Session, last: u8) -> Vec<u8> {
+    let mut got = Vec::new();
+    while got.last() != Some(&last) {
+        let datagram = within(session.recv_datagram()).await.unwrap();
+        got.push(datagram[0]);
+    }
+    got
+}
+
+#[tokio::test]
+async fn datagrams_beyond_the_send_buffer_push_out_the_oldest_or_wait() {
+    const LEN: usize = 1000;
+    let (server, mut client) = configs();
+    client.transport.datagram_send_buffer = 4 * (LEN + 100);
+    let pair = pair_with(&server, &client).await;
+    let (server, client) = pair.session().await;
+    // On this one thread, nothing is sent before the test waits.
+    for n in 0..100_u8 {
+        client.send_datagram([n; LEN]).unwrap();
+    }
+    let got = datagrams_up_to(&server, 99).await;
+    assert_eq!(got, [96, 97, 98, 99]);
+
+    let mut taken = 0_u8;
+    while let Some(sent) = client.send_datagram_wait([taken; LEN]).now_or_never() {
+        sent.unwrap();
+        taken += 1;
+    }
+    assert_eq!(taken, 4);
+    let sending = async {
+        for n in taken..100 {
+            within(client.send_datagram_wait([n; LEN])).await.unwrap();
+        }
+    };
+    let ((), got) = tokio::join!(sending, datagrams_up_to(&server, 99));
+    assert!(got.iter().copied().eq(0..100), "{got:?}");
+}
+
+#[tokio::test]
+async fn handshakes_beyond_the_limit_wait_at_their_clients() {
+    let (mut server, client) = configs();
+    server.transport.max_incoming = 2;
+    let server = Endpoint::server(&server).unwrap();
+    let client = Endpoint::client(&client).unwrap();
+    let address = server.local_addr().unwrap();
+    let mut asking = JoinSet::new();
+    for _ in 0..4 {
+        let client = client.clone();
+        asking.spawn(async move { client.connect(address, "localhost").await.unwrap() });
+    }
+    let first = within(server.accept()).await.unwrap();
+    let second = within(server.accept()).await.unwrap();
+    // The others have asked as well, and nothing is kept of them.
+    assert!(timeout(WATCH, server.accept()).await.is_err());
+    let mut served = Vec::new();
+    for incoming in [first, second] {
+        served.push(within(incoming.accept()).await.unwrap());
+    }
+    // QUIC asks again.
+    for _ in 0..2 {
+        let incoming = within(server.accept()).await.unwrap();
+        served.push(within(incoming.accept()).await.unwrap());
+    }
+    for client in within(asking.join_all()).await {
+        assert!(client.close_reason().is_none());
+    }
 }

@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use common::{Pair, configs, eventually, pair, pair_with, raw, recv, session, within};
 use futures_util::FutureExt;
@@ -315,6 +315,23 @@ async fn requests_that_cannot_be_sent_are_refused_here() {
 }
 
 #[tokio::test]
+async fn an_accepted_session_begins_when_its_answer_is_on_its_way() {
+    let pair = pair().await;
+    let (request, asking) = ask(&pair, "/", HeaderMap::new(), &[]).await;
+    let mut accepting = pin!(request.accept());
+    // Nothing else has run: streams that were opened now could overtake the answer, and a client
+    // keeps few of such.
+    assert!(accepting.as_mut().now_or_never().is_none());
+    let server = within(accepting).await.unwrap();
+    let mut stream = server.open_uni().await.unwrap();
+    stream.write_all(b"first").await.unwrap();
+    stream.finish().unwrap();
+    let client = within(asking).await.unwrap().unwrap();
+    let mut stream = within(client.accept_uni()).await.unwrap();
+    assert_eq!(within(stream.read_to_end(10)).await.unwrap(), "first");
+}
+
+#[tokio::test]
 async fn a_refusal_tells_status_and_headers() {
     let pair = pair().await;
     let (request, asking) = ask(&pair, "/", HeaderMap::new(), &[]).await;
@@ -366,6 +383,12 @@ async fn answers_that_cannot_be_sent_are_errors_and_500() {
         Accept::new().protocol("unknown"),
         |e| matches!(e, AnswerError::Protocol(p) if p == "unknown"),
     )
+    .await;
+    let mut large = HeaderMap::new();
+    large.insert("x-long", "0".repeat(17_000).try_into().unwrap());
+    wrong(Accept::new().headers(large), |e| {
+        *e == AnswerError::TooLarge
+    })
     .await;
     let (request, asking) = ask(&pair, "/", HeaderMap::new(), &[]).await;
     let error = request.reject(StatusCode::OK).unwrap_err();

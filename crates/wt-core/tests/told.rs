@@ -6,11 +6,16 @@ mod common;
 
 use std::time::Duration;
 
-use common::{configs, eventually, pair, pair_with, pattern, recv, send, session, within};
+use common::{
+    configs, eventually, pair, pair_with, pattern,
+    raw::{self, RawClient},
+    recv, send, session, within,
+};
 use futures_util::StreamExt;
 use http::HeaderMap;
 use wt_core::{
-    ConnectionState, Endpoint, ErrorCode, Initiator, SessionState,
+    ConnectionError, ConnectionState, Endpoint, ErrorCode, Initiator, ProtocolViolation,
+    SessionState,
     events::{Event, EventKind, Events},
     observe::{Observe, State},
 };
@@ -147,7 +152,7 @@ async fn credit_of_the_peer_is_told() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_fails_and_a_peer_that_breaks_the_rules_are_told() {
+async fn a_handshake_that_fails_is_told() {
     let (server, mut client) = configs();
     client.alpn = vec![b"h9".to_vec()];
     let server_endpoint = Endpoint::server(&server).unwrap();
@@ -169,6 +174,44 @@ async fn a_handshake_that_fails_and_a_peer_that_breaks_the_rules_are_told() {
     }
     assert_eq!(server_endpoint.stats().connections_failed, 1);
     assert_eq!(server_endpoint.stats().connections_made, 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_the_rules_is_told_and_counted() {
+    let (config, _) = configs();
+    let endpoint = Endpoint::server(&config).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let mut all = endpoint.events();
+    let settings = raw::settings();
+    let (server, client) = within(async {
+        tokio::join!(
+            async { endpoint.accept().await.unwrap().accept().await.unwrap() },
+            RawClient::connect(address, &config.identity, &settings),
+        )
+    })
+    .await;
+    within(server.ready()).await.unwrap();
+    // A second control stream.
+    let mut second = client.quic.open_uni().await.unwrap();
+    second.write_all(&[0]).await.unwrap();
+    let violation = ProtocolViolation::DuplicateCriticalStream;
+    let told = all.wait_for(None, |event| event.kind() == EventKind::ProtocolError);
+    let told = within(told).await.unwrap();
+    let connection = server.stable_id();
+    assert_eq!(
+        told,
+        Event::ProtocolError {
+            connection,
+            violation
+        }
+    );
+    let told = all.wait_for(None, |event| event.kind() == EventKind::ConnectionLost);
+    let told = within(told).await.unwrap();
+    let error = ConnectionError::Violation(violation);
+    assert_eq!(told, Event::ConnectionLost { connection, error });
+    assert!(server.diagnostics().errors > 0);
+    assert_eq!(endpoint.stats().connections_lost, 1);
+    assert_eq!(endpoint.stats().refusals, 1);
 }
 
 #[tokio::test]

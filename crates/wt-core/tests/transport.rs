@@ -92,6 +92,10 @@ async fn datagrams_are_no_larger_than_the_peer_takes() {
     let to_client = server.max_datagram_size().unwrap();
     assert!((1900..2000).contains(&to_server), "{to_server}");
     assert!((3900..4000).contains(&to_client), "{to_client}");
+    // The first session has one byte of each.
+    let of_connection = |session: &Session| session.connection().max_datagram_size().unwrap();
+    assert_eq!(of_connection(&client), to_server + 1);
+    assert_eq!(of_connection(&server), to_client + 1);
     // QUIC's buffer counts some bytes of its own.
     client.send_datagram(vec![7; 1900]).unwrap();
     let received = timeout(LIMIT, server.recv_datagram()).await.unwrap();

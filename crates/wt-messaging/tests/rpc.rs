@@ -552,6 +552,24 @@ async fn close_fails_calls_at_both_ends() {
 }
 
 #[tokio::test]
+async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
+    let pair = pair().await;
+    let config = RpcConfig::new()
+        .with_max_message_size(64 << 20)
+        .with_close_timeout(Duration::from_millis(100));
+    let (rpc, mut peer) = raw(&pair, config).await;
+    peer.send(r#"{"id": 1, "method": "large", "params": [33554432]}"#)
+        .await;
+    // The answer has begun, and is larger than any window.
+    within(peer.0.recv.read_exact(&mut [0; 4])).await.unwrap();
+    within(rpc.close()).await;
+    let error = within(peer.0.recv.read_to_end(usize::MAX))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("reset"), "{error}");
+}
+
+#[tokio::test]
 async fn dropping_the_last_handle_closes() {
     let pair = pair().await;
     let (server, client) = ends(&pair, methods(), RpcConfig::new()).await;

@@ -179,7 +179,7 @@ pub fn client_choice(allowed: DialectSet, server: &Settings) -> Option<Dialect> 
         .rev()
         .find(|d| match d {
             Dialect::Draft15 => connect && server.get(Setting::SETTINGS_H3_DATAGRAM) == Some(1),
-            _ => datagrams,
+            _ => connect && datagrams,
         })
 }
 
@@ -187,7 +187,8 @@ pub fn client_choice(allowed: DialectSet, server: &Settings) -> Option<Dialect> 
 ///
 /// Both tokens are always answered, as clients exist that mix them with the SETTINGS of another
 /// draft. `draft02` says whether the request carries the header field of draft-02. `None` when the
-/// client's SETTINGS lack what the token's dialect requires (draft-16, 3.1).
+/// client's SETTINGS lack what the token's dialect requires (draft-16, 3.1), HTTP datagrams above all:
+/// none may be sent to who did not announce them (RFC 9297, 2.1.1).
 #[must_use]
 pub fn server_choice(
     allowed: DialectSet,
@@ -199,6 +200,7 @@ pub fn server_choice(
         UpgradeToken::WebTransportH3 => (allowed.contains(Dialect::Draft15)
             && client.get(Setting::SETTINGS_H3_DATAGRAM) == Some(1))
         .then_some(Dialect::Draft15),
+        UpgradeToken::WebTransport if !has_datagrams(client) => None,
         UpgradeToken::WebTransport => {
             let old = allowed.without(Dialect::Draft15);
             let offered = DialectSet::offered(client);
@@ -474,15 +476,35 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_token_needs_http_datagrams() {
-        let without = settings(&[(Setting::SETTINGS_WT_ENABLED, 1)]);
-        let chosen = server_choice(
-            DialectSet::ALL,
-            &without,
-            UpgradeToken::WebTransportH3,
-            false,
-        );
-        assert_eq!(chosen, None);
+    fn every_token_needs_http_datagrams() {
+        for dialect in Dialect::ALL {
+            let announced = (dialect.setting(), 1);
+            let choose = |settings: &Settings| {
+                let draft02 = dialect == Dialect::Draft02;
+                server_choice(DialectSet::ALL, settings, dialect.token(), draft02)
+            };
+            assert_eq!(choose(&settings(&[announced])), None, "{dialect}");
+            let with = settings(&[announced, (Setting::SETTINGS_H3_DATAGRAM, 1)]);
+            assert_eq!(choose(&with), Some(dialect));
+            // The setting of the datagrams' own draft serves peers of the drafts of its time.
+            let older = settings(&[announced, (Setting::SETTINGS_H3_DATAGRAM_DRAFT04, 1)]);
+            let expected = Some(dialect).filter(|d| *d != Dialect::Draft15);
+            assert_eq!(choose(&older), expected);
+        }
+    }
+
+    #[test]
+    fn every_dialect_needs_extended_connect() {
+        for dialect in Dialect::ALL {
+            let allowed = DialectSet::only(dialect);
+            let mut server = offer(allowed, true);
+            assert_eq!(client_choice(allowed, &server), Some(dialect));
+            server.set(
+                Setting::SETTINGS_ENABLE_CONNECT_PROTOCOL,
+                VarInt::from_u32(0),
+            );
+            assert_eq!(client_choice(allowed, &server), None, "{dialect}");
+        }
     }
 
     #[test]

@@ -84,6 +84,12 @@ pub enum ProtocolViolation {
     /// The quarter stream id of a datagram is larger than 2^60 - 1 (RFC 9297, 2.1).
     #[error("datagram for a stream id that cannot exist")]
     InvalidQuarterId,
+    /// A datagram is for a request that the stream limit of QUIC does not allow yet (RFC 9297, 2.1).
+    #[error("datagram for a stream beyond the limit")]
+    DatagramBeyondLimit,
+    /// A datagram is for a request that has no use for datagrams (RFC 9297, 2).
+    #[error("datagram for a request that has no use for it")]
+    DatagramUnexpected,
     /// A server opened a bidirectional stream that is not a WebTransport stream (RFC 9114, 6.1).
     #[error("bidirectional stream opened by the server")]
     UnexpectedServerStream,
@@ -175,8 +181,11 @@ impl ProtocolViolation {
             Self::PushId
             | Self::InvalidSessionId
             | Self::GoAwayIncreased
-            | Self::GoAwayInvalidId => ErrorCode::H3_ID_ERROR,
-            Self::DatagramTruncated | Self::InvalidQuarterId => ErrorCode::H3_DATAGRAM_ERROR,
+            | Self::GoAwayInvalidId
+            | Self::DatagramBeyondLimit => ErrorCode::H3_ID_ERROR,
+            Self::DatagramTruncated | Self::InvalidQuarterId | Self::DatagramUnexpected => {
+                ErrorCode::H3_DATAGRAM_ERROR
+            }
             Self::QpackDecompression => ErrorCode::QPACK_DECOMPRESSION_FAILED,
             Self::QpackEncoderStream => ErrorCode::QPACK_ENCODER_STREAM_ERROR,
             Self::QpackDecoderStream => ErrorCode::QPACK_DECODER_STREAM_ERROR,
@@ -204,6 +213,7 @@ impl ProtocolViolation {
     pub const fn scope(self) -> Scope {
         match self {
             Self::FieldSectionTooLarge
+            | Self::DatagramUnexpected
             | Self::MalformedMessage
             | Self::RequestIncomplete
             | Self::CapsuleTruncated
@@ -288,12 +298,18 @@ mod tests {
                     V::InvalidSessionId,
                     V::GoAwayIncreased,
                     V::GoAwayInvalidId,
+                    V::DatagramBeyondLimit,
                 ],
             ),
             (
                 ErrorCode::H3_DATAGRAM_ERROR,
                 Scope::Connection,
                 &[V::DatagramTruncated, V::InvalidQuarterId],
+            ),
+            (
+                ErrorCode::H3_DATAGRAM_ERROR,
+                Scope::Stream,
+                &[V::DatagramUnexpected],
             ),
             (
                 ErrorCode::QPACK_DECOMPRESSION_FAILED,

@@ -29,7 +29,7 @@
 //! | [`stream_header`] | The first bytes of unidirectional and bidirectional streams |
 //! | [`datagram`] | The session id in front of a datagram |
 //! | [`capsule`] | The capsules on the CONNECT stream |
-//! | [`head`], [`qpack`], [`subprotocol`] | Requests and responses, their compression, the subprotocol fields |
+//! | [`head`], [`qpack`], [`subprotocol`], [`priority`] | Requests and responses, their compression, fields with a meaning of their own |
 //! | [`dialect`] | The versions of WebTransport in use and how two endpoints settle on one |
 //! | [`flow`] | Credit of a session for bytes and streams |
 //! | [`early`] | What arrives before its session |
@@ -57,6 +57,7 @@ pub mod early;
 pub mod flow;
 pub mod frame;
 pub mod head;
+pub mod priority;
 pub mod qpack;
 pub mod settings;
 pub mod stream_header;

@@ -31,6 +31,17 @@ macro_rules! settings {
                     _ => None,
                 }
             }
+
+            /// Returns the name, which is that of the drafts; where they give one name to two settings, the number of
+            /// a draft stands at its end.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self.0 {
+                    $($id => stringify!($name),)+
+                    // There is no way to make one.
+                    _ => "unknown",
+                }
+            }
         }
 
         #[cfg(test)]
@@ -245,6 +256,17 @@ mod tests {
         draft_13_client().encode_frame(None, &mut frame);
         assert_eq!(frame[..2], [0x04, 0x17]);
         assert_eq!(frame[2..], DRAFT_13_CLIENT);
+    }
+
+    #[test]
+    fn each_setting_has_a_name() {
+        assert_eq!(Setting::SETTINGS_H3_DATAGRAM.name(), "SETTINGS_H3_DATAGRAM");
+        for setting in ALL {
+            let (id, name) = (setting.id(), setting.name());
+            assert!(name.starts_with("SETTINGS_"), "{id:#x}: {name}");
+            let sharing = ALL.iter().filter(|other| other.name() == name);
+            assert_eq!(sharing.count(), 1, "{name}");
+        }
     }
 
     #[test]

@@ -6,6 +6,24 @@
 //! # A server
 //!
 //! ```no_run
+//! use wt::{Identity, ServerApp, ServerConfig, Session, server::extract::Path};
+//!
+//! async fn chat(session: Session, Path(room): Path<String>) {
+//!     println!("{} enters {room}", session.remote_address());
+//!     session.closed().await;
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let config = ServerConfig::new(Identity::self_signed(["localhost"])?);
+//!     ServerApp::new(config).route("/chat/{room}", chat).serve().await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Or by hand, one request after the other:
+//!
+//! ```no_run
 //! use wt::{Identity, Server, ServerConfig};
 //!
 //! #[tokio::main]
@@ -48,32 +66,43 @@
 //!
 //! | Feature | Default | Brings |
 //! |---|---|---|
-//! | `client` | yes | [`Client`] |
-//! | `server` | yes | [`Server`] |
+//! | `client` | yes | [`Client`], and what stands on it: [`client`] |
+//! | `server` | yes | [`ServerApp`], [`Server`] |
+//! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
+//! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
 //! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
 //! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
-//! | `datagram`, `monitor` | no | layers that have no API yet |
+//! | `monitor` | no | a layer that has no API yet |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
 #[cfg(feature = "client")]
-pub use wt_client::{Client, ClientConfig};
+pub use wt_client::{
+    BalancerConfig, Browser, Client, ClientConfig, ClientFleet, ConnectionPool, LoadBalancer,
+    PoolConfig, ReconnectEvent, ReconnectingClient, RetryPolicy, SessionPool, Strategy, StreamPool,
+};
 pub use wt_core as core;
 pub use wt_core::{
-    Accept, BiStream, ConnectionError, Dialect, DialectSet, ErrorCode, IncomingStream, Initiator,
-    ReadError, RecvStream, SendDatagramError, SendStream, Session, SessionError, SessionRequest,
-    WriteError, http,
+    Accept, BiStream, ConnectError, ConnectionError, ConnectionState, Dialect, DialectSet,
+    ErrorCode, IncomingStream, Initiator, ProtocolViolation, ReadError, RecvStream,
+    SendDatagramError, SendStream, Session, SessionError, SessionId, SessionRequest, SessionState,
+    StreamDirection, StreamId, StreamState, WriteError, bytes, config,
+    events::{self, Emitter, Event, EventKind, Events},
+    fault::{self, Category, Fault},
+    http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
+#[cfg(feature = "datagram")]
+pub use wt_datagram as datagram;
 #[cfg(feature = "messaging")]
 pub use wt_messaging as messaging;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
 #[cfg(feature = "server")]
-pub use wt_server::{Server, ServerConfig};
+pub use wt_server::{Router, Server, ServerApp, ServerConfig};
 
 /// The version of this crate.
 #[doc(alias = "__version__")]

@@ -41,6 +41,34 @@ fn start(example: &str, args: &[&str]) -> Running {
     }))
 }
 
+/// Runs an example to its end; returns what it printed.
+#[cfg(feature = "datagram")]
+fn run(example: &str) -> String {
+    let mut running = start(example, &[]);
+    let mut said = String::new();
+    let mut output = running.0.stdout.take().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    assert!(running.0.wait().unwrap().success(), "{said}");
+    said
+}
+
+#[cfg(feature = "datagram")]
+#[test]
+fn game_state_reaches_all_players() {
+    let said = run("game_state");
+    for player in ["ann", "bob", "cleo"] {
+        let line = format!("{player} saw the end of the game");
+        assert!(said.contains(&line), "{said}");
+    }
+}
+
+#[cfg(feature = "datagram")]
+#[test]
+fn reliable_datagrams_all_arrive() {
+    let said = run("reliable_datagrams");
+    assert!(said.contains("100 of 100 messages arrived"), "{said}");
+}
+
 #[test]
 fn echo_client_gets_back_what_it_sends() {
     let mut server = start("echo_server", &["127.0.0.1:0"]);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand, error::ErrorKind};
 
-use crate::{bench, cert, connect, demo, failure::Failure, output, ping, serve};
+use crate::{bench, cert, connect, demo, doctor, failure::Failure, output, ping, serve};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -12,10 +12,11 @@ Examples:
   wtctl serve                         a test server on UDP port 4433
   wtctl serve --listen 127.0.0.1:0 --json
   wtctl cert --hostname dev.example   a certificate that browsers take by its hash
+  wtctl doctor https://example.com/   what a server offers, and which browsers would connect
 
 'wtctl help COMMAND' says more about one of them.";
 
-/// WebTransport at the command line: a demo, a test server, development certificates.
+/// WebTransport at the command line: a demo, a test server, clients, development certificates.
 #[derive(Debug, Parser)]
 #[command(name = "wtctl", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Connect(connect::Args),
     Ping(ping::Args),
     Bench(bench::Args),
+    Doctor(doctor::Args),
     Cert(cert::Args),
 }
 

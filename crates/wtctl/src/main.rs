@@ -9,6 +9,7 @@ mod cert;
 mod cli;
 mod connect;
 mod demo;
+mod doctor;
 mod failure;
 mod output;
 mod ping;
@@ -57,6 +58,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             Command::Connect(args) => connect::run(args).await,
             Command::Ping(args) => ping::run(args).await,
             Command::Bench(args) => bench::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
             Command::Cert(args) => cert::run(args),
         }
     });

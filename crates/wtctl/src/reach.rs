@@ -1,6 +1,6 @@
 //! How a client reaches its server: what `connect`, `ping`, `bench` and `doctor` have in common.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use wt::{
@@ -69,6 +69,10 @@ impl Trust {
         if !self.cert_hash.is_empty() {
             return Ok(ServerVerification::Hashes(self.cert_hash.clone()));
         }
+        self.authorities()
+    }
+
+    fn authorities(&self) -> Result<ServerVerification, Failure> {
         match &self.ca {
             Some(file) => ServerVerification::roots_from_pem_file(file)
                 .map_err(|error| Failure::cannot_start(&error)),
@@ -78,6 +82,21 @@ impl Trust {
 }
 
 impl Reach {
+    /// Returns the hashes of certificates to trust.
+    pub(crate) fn hashes(&self) -> &[CertificateHash] {
+        &self.trust.cert_hash
+    }
+
+    /// Returns whether anybody is trusted.
+    pub(crate) const fn is_insecure(&self) -> bool {
+        self.trust.insecure
+    }
+
+    /// Returns the authorities to trust, whatever else is trusted.
+    pub(crate) fn authorities(&self) -> Result<ServerVerification, Failure> {
+        self.trust.authorities()
+    }
+
     /// Makes a client that trusts whom the arguments say.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let config = ClientConfig::new()
@@ -111,7 +130,10 @@ impl Reach {
 
 /// Says in one line why there is no session, and what to do.
 pub(crate) fn no_session(error: &ConnectError) -> Failure {
-    let text = chain(error);
+    let text = chain(error).replace(
+        "invalid peer certificate: UnknownIssuer",
+        "no authority that is trusted here issued the server's certificate",
+    );
     Failure::during_work(match advice(error) {
         Some(advice) => format!("{text}; {advice}"),
         None => text,
@@ -127,7 +149,8 @@ fn advice(error: &ConnectError) -> Option<&'static str> {
             reason,
             ..
         })) if !reason.contains("hash") => {
-            "--ca FILE trusts an authority of your own, --cert-hash HASH this one certificate"
+            "--ca FILE trusts an authority of your own, --cert-hash HASH this one certificate \
+             ('wtctl doctor' shows its hash)"
         }
         ConnectError::Session(E::Connection(ConnectionError::Tls {
             alert: ConnectionError::NO_APPLICATION_PROTOCOL,
@@ -141,6 +164,11 @@ fn advice(error: &ConnectError) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Writes an IPv4 address as such.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    (address.ip().to_canonical(), address.port()).into()
 }
 
 /// Checks a URL.

@@ -65,6 +65,11 @@ pub(crate) fn bytes(bytes: f64) -> String {
     format!("{} {}", short(value), UNITS[unit])
 }
 
+/// Writes a number of bytes in millions, without the unit.
+pub(crate) fn megabytes(bytes: f64) -> String {
+    short(bytes / 1e6)
+}
+
 /// Writes a time in milliseconds with a fitting number of digits, without the unit.
 pub(crate) fn millis(ms: f64) -> String {
     match ms {
@@ -75,7 +80,7 @@ pub(crate) fn millis(ms: f64) -> String {
 }
 
 /// Writes a number with up to three digits that count.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         value if value.fract() == 0.0 || value >= 100.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),
@@ -165,6 +170,13 @@ mod tests {
         assert_eq!(percent(1, 8), "12.5 %");
         assert_eq!(percent(0, 0), "0 %");
         assert_eq!(percent(5, 5), "100 %");
+    }
+
+    #[test]
+    fn megabytes_are_millions() {
+        for (bytes, words) in [(0.0, "0"), (2_508_288.0, "2.51"), (64e6, "64")] {
+            assert_eq!(megabytes(bytes), words);
+        }
     }
 
     #[test]

@@ -118,7 +118,8 @@ async fn words_are_plain_in_a_pipe() {
     for words in [
         "1 session × 16 streams, 64 B each way, 0.2 s",
         "\nRequests  ",
-        " MB/s each way",
+        " MB/s each way  ",
+        " MB in all\n",
         "\nLatency   min ",
         "\nSet-up    min ",
         "\nErrors    none\n",
@@ -155,6 +156,8 @@ async fn what_goes_wrong_is_counted_by_kind() {
     assert_eq!(status, Some(1), "{out}");
     let words = "Errors    1 × the session was closed by the peer with code 4";
     assert!(out.contains(words), "{out}");
+    // Nothing is said of what there was none of.
+    assert!(!out.contains("Latency"), "{out}");
 }
 
 #[tokio::test]

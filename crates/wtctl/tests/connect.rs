@@ -115,8 +115,13 @@ async fn nobody_is_trusted_by_default() {
     let server = Server::start().await;
     let url = server.url("/");
     let said = fails(1, &["connect", &url]).await;
-    assert!(said.contains("UnknownIssuer"), "{said}");
-    assert!(said.contains("--cert-hash HASH"), "{said}");
+    for words in [
+        "no authority that is trusted here issued the server's certificate",
+        "--cert-hash HASH",
+        "'wtctl doctor' shows its hash",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
 
     let other = "ab".repeat(32);
     let said = fails(1, &["connect", &url, "--cert-hash", &other]).await;

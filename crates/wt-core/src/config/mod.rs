@@ -4,12 +4,21 @@
 //! [`SessionConfig`] (what the peer may use in each session) and [`Limits`] (what a peer can make us hold). All
 //! fields are public and have defaults that suit a public server. `validate` names the first value that cannot
 //! work; an endpoint calls it before it starts.
+//!
+//! Every field has a name as well, such as `transport.idle_timeout`, by which it is read ([`ServerConfig::get`]) and set
+//! ([`ServerConfig::set`]) as text, from the environment too ([`ServerConfig::with_env`]). With the feature `serde`
+//! configurations are read from files and written.
 
 mod client;
 mod error;
+#[cfg(feature = "serde")]
+mod files;
+mod keys;
 mod limits;
+mod proxy;
 mod server;
 mod session;
+mod text;
 mod transport;
 
 use std::time::Duration;
@@ -18,6 +27,7 @@ pub use self::client::ClientConfig;
 pub use self::error::ConfigError;
 use self::error::ensure;
 pub use self::limits::Limits;
+pub use self::proxy::ProxyConfig;
 pub use self::server::ServerConfig;
 pub use self::session::SessionConfig;
 pub use self::transport::{Congestion, StreamCredit, TransportConfig};

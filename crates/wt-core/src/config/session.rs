@@ -7,6 +7,11 @@ use super::{ConfigError, MAX_STREAMS, MAX_VARINT, ensure};
 /// Sessions share the connection's own limits ([`TransportConfig`](super::TransportConfig)); these keep one session
 /// from taking all of it. They are in force with peers that negotiate session flow control.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct SessionConfig {
     /// Whether to offer session flow control. Without it, a peer that follows the current draft opens only one

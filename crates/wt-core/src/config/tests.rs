@@ -162,7 +162,7 @@ fn transport_values_that_cannot_work_are_refused() {
 fn session_window_has_a_least_size() {
     let error = refused_on_server(|config| config.session.max_data = (1 << 20) - 1);
     assert_eq!(
-        (error.key, error.value.as_str()),
+        (&*error.key, error.value.as_str()),
         ("session.max_data", "1048575")
     );
 }
@@ -187,7 +187,10 @@ fn server_needs_streams_for_sessions_and_client_does_not() {
 fn alpn_needs_identifiers_that_tls_can_carry() {
     assert_eq!(refused_on_server(|config| config.alpn.clear()).key, "alpn");
     let error = refused_on_client(|config| config.alpn = vec![b"h3".to_vec(), Vec::new()]);
-    assert_eq!((error.key, error.value.as_str()), ("alpn", r#"["h3", ""]"#));
+    assert_eq!(
+        (&*error.key, error.value.as_str()),
+        ("alpn", r#"["h3", ""]"#)
+    );
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn verification_by_nothing_is_refused() {
 fn user_agent_has_to_be_a_field_value() {
     let error = refused_on_client(|config| config.user_agent = Some("a\nb".to_owned()));
     assert_eq!(
-        (error.key, error.value.as_str()),
+        (&*error.key, error.value.as_str()),
         ("user_agent", r#""a\nb""#)
     );
 }

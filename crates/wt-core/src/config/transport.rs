@@ -6,15 +6,23 @@ use super::{ConfigError, MAX_VARINT, ensure, ensure_time};
 
 /// Settings of QUIC connections and of the socket they share.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct TransportConfig {
     /// Time without any packet from the peer after which a connection is lost. The smaller value of both sides is in
     /// force; `None` leaves it to the peer. Default: 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub idle_timeout: Option<Duration>,
     /// Interval at which an otherwise silent connection sends a PING so that it does not idle out; `None` sends none.
     /// Default: `None`; 10 s in [`TransportConfig::client`]. One side suffices.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub keep_alive: Option<Duration>,
     /// Congestion control. Default: CUBIC.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub congestion: Congestion,
     /// Bytes that the peer may send on one stream ahead of what was read. Default: 1,250,000 (100 Mbit/s at 100 ms).
     pub stream_receive_window: u64,
@@ -27,10 +35,12 @@ pub struct TransportConfig {
     /// Default: 10,000,000.
     pub send_window: u64,
     /// Bidirectional streams that the peer may have open. Default: 100, growing to 1280.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub streams_bidi: StreamCredit,
     /// Unidirectional streams that the peer may have open. Default: 100, growing to 1280.
     ///
     /// HTTP/3 itself takes three of them.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub streams_uni: StreamCredit,
     /// Bytes of datagrams that wait to be sent. Default: 256 KiB.
     pub datagram_send_buffer: usize,
@@ -48,7 +58,8 @@ pub struct TransportConfig {
     /// Whether connections that are busy with small writes wait a moment to fill their packets, which costs an idle
     /// connection nothing. `false` leaves it to quinn. Default: `true`.
     pub batch_packets: bool,
-    /// Handshakes that a server holds until they are accepted; further ones are refused. Default: 4096.
+    /// Handshakes that a server holds until they are accepted; further ones are ignored until their clients ask again.
+    /// Default: 4096.
     pub max_incoming: usize,
     /// Bytes that a server keeps for handshakes that are not accepted yet, all together. Default: 16 MiB.
     pub incoming_buffer: u64,

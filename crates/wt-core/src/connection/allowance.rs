@@ -28,6 +28,8 @@ struct Kind {
     max: u64,
     /// What the peer may have open now.
     now: AtomicU64,
+    /// Streams that the peer has opened, those that are over too.
+    opened: AtomicU64,
     /// Halves of streams of the peer that are in use; each bidirectional stream has two.
     halves: AtomicUsize,
 }
@@ -37,6 +39,7 @@ impl Kind {
         Self {
             max: credit.max,
             now: AtomicU64::new(credit.initial),
+            opened: AtomicU64::new(0),
             halves: AtomicUsize::new(0),
         }
     }
@@ -67,11 +70,20 @@ impl Allowance {
     /// Takes note of a new stream of the peer, and allows more before the peer runs dry.
     pub(super) fn opened(&self, quic: &quinn::Connection, dir: Dir) {
         let kind = self.kind(dir);
+        kind.opened.fetch_add(1, SeqCst);
         let in_use = (kind.halves.fetch_add(halves(dir), SeqCst) + halves(dir)) / halves(dir);
         let now = kind.now.load(SeqCst);
         if in_use as u64 * 2 > now && now < kind.max {
             self.raise(quic, dir, now.saturating_mul(2));
         }
+    }
+
+    /// Returns a number of streams that the peer cannot have opened more of until now.
+    ///
+    /// QUIC allows as many as are over and as many as may be open; none is over that was not taken note of.
+    pub(super) fn granted(&self, dir: Dir) -> u64 {
+        let kind = self.kind(dir);
+        kind.opened.load(SeqCst) + kind.now.load(SeqCst)
     }
 
     /// Takes note that one half of a stream of the peer is over.

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     future::poll_fn,
+    hash::{BuildHasher, RandomState},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -14,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::Sleep;
 use wt_proto::{
-    Dir, ErrorCode, ProtocolViolation, SessionId, Side, StreamId,
+    Dir, ErrorCode, ProtocolViolation, SessionId, Side, StreamId, VarInt,
+    coding::{self, Decode},
     connection::{Action, Critical, Target, UniRole},
     stream_header::{BiHeader, UniHeader},
 };
@@ -132,6 +134,25 @@ struct Driver {
     due: Option<Instant>,
     /// When to stop waiting for the peer, once no handle is left.
     closing_until: Option<Instant>,
+    /// GOAWAY is on its way, and the connection is closed after it.
+    leaving: Option<Leaving>,
+}
+
+/// The last moments of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// STREAM frames that were sent before GOAWAY. Its stream goes before all others.
+    frames: u64,
+    /// When to look again.
+    look: Instant,
+    /// When not to wait any longer.
+    until: Instant,
+}
+
+impl Leaving {
+    const PAUSE: Duration = Duration::from_millis(1);
+    /// A path that takes nothing now.
+    const LIMIT: Duration = Duration::from_millis(50);
 }
 
 impl Driver {
@@ -165,6 +186,7 @@ impl Driver {
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             due: None,
             closing_until: None,
+            leaving: None,
         }
     }
 
@@ -316,7 +338,8 @@ impl Driver {
     ///
     /// A stream of which nothing arrived exists because a later one does. Peers may leave it like
     /// that for as long as they want, as Chromium does with its QPACK encoder stream, so it counts
-    /// against no limit but that of QUIC.
+    /// against no limit but that of QUIC. Nor does a unidirectional stream before its type is known,
+    /// which may be one that the connection cannot do without (RFC 9114, 6.2).
     fn park(
         &mut self,
         id: StreamId,
@@ -324,7 +347,10 @@ impl Driver {
         recv: quinn::RecvStream,
         first: &[u8],
     ) -> Step {
-        let begun = !first.is_empty();
+        let begun = match id.dir() {
+            Dir::Uni => VarInt::decode(&mut &*first).is_ok(),
+            Dir::Bi => !first.is_empty(),
+        };
         let limits = self.inner.limits();
         if begun && self.headers_due.len() >= limits.pending_headers {
             self.refuse_headless(id, send, recv);
@@ -543,8 +569,7 @@ impl Driver {
 
     fn datagram(&self, bytes: Bytes) -> Step {
         let (id, payload) = self.check(wt_proto::datagram::decode(bytes))?;
-        self.inner.place_datagram(id, payload);
-        Ok(())
+        self.check(self.inner.place_datagram(id, payload))
     }
 
     // ---- the rounds
@@ -553,8 +578,11 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Step<bool> {
         let mut progress = self.poll_opening(cx)?;
         self.announce_credit();
+        // Who waits for an answer that is distributed now goes on when it has been written.
+        let answering = std::mem::take(&mut lock(&self.inner.state).answering);
         progress |= self.distribute();
         progress |= self.poll_ready()?;
+        drop(answering);
         for chore in self.inner.take_chores() {
             self.chores.push(chore);
         }
@@ -656,7 +684,8 @@ impl Driver {
             self.linger_until(&state),
             state.closing.front().map(|(due, _)| *due),
             state.audit.map(|audit| audit.due),
-            self.closing_until,
+            self.closing_until.filter(|_| self.leaving.is_none()),
+            self.leaving.map(|leaving| leaving.look),
         ];
         all.into_iter().flatten().min()
     }
@@ -692,8 +721,12 @@ impl Driver {
         self.inner.expire_early(&mut state, now);
         self.inner.audit(&mut state, now);
         self.expire_closing(&mut state, now);
-        self.linger(&mut state, now);
+        let over = self.lingered(&mut state, now);
         drop(state);
+        if over {
+            self.leave(now);
+        }
+        self.poll_leaving(now);
         self.proto(|proto| proto.handle_timeout(now))
     }
 
@@ -710,16 +743,15 @@ impl Driver {
         }
     }
 
-    /// Closes a connection of a server that has carried no session for a while: browsers leave
-    /// without a word.
-    fn linger(&self, state: &mut State, now: Instant) {
-        if self.linger_until(state).is_some_and(|until| until <= now) {
-            state.idle_since = None;
-            state.unused_since = None;
-            if state.proto.session_count() == 0 {
-                self.close();
-            }
+    /// Returns whether a server has carried no session for long enough: browsers leave without a
+    /// word.
+    fn lingered(&self, state: &mut State, now: Instant) -> bool {
+        if self.linger_until(state).is_none_or(|until| until > now) {
+            return false;
         }
+        state.idle_since = None;
+        state.unused_since = None;
+        state.proto.session_count() == 0
     }
 
     /// Closes the connection when nobody holds it and the peer knows how its sessions ended.
@@ -730,11 +762,37 @@ impl Driver {
         let now = Instant::now();
         let limit = self.inner.limits().close_timeout;
         let until = *self.closing_until.get_or_insert_with(|| now + limit);
-        let over = self.requests == 0 || now >= until;
+        let over = (self.requests == 0 || now >= until) && self.leaving.is_none();
         if over {
-            self.close();
+            self.leave(now);
         }
         over
+    }
+
+    /// Says GOAWAY, after which the connection is closed (RFC 9114, 3.3).
+    fn leave(&mut self, now: Instant) {
+        if self.leaving.is_some() {
+            return;
+        }
+        self.leaving = Some(Leaving {
+            frames: self.inner.quic().stats().frame_tx.stream,
+            look: now + Leaving::PAUSE,
+            until: now + Leaving::LIMIT,
+        });
+        self.inner.goaway();
+    }
+
+    /// Closes the connection when GOAWAY has been sent.
+    fn poll_leaving(&mut self, now: Instant) {
+        let Some(leaving) = &mut self.leaving else {
+            return;
+        };
+        let sent = self.inner.quic().stats().frame_tx.stream > leaving.frames;
+        if sent || leaving.until <= now {
+            self.close();
+        } else if leaving.look <= now {
+            leaving.look = now + Leaving::PAUSE;
+        }
     }
 
     /// Reads what is left on the request streams of a connection that is over: how a session ended
@@ -754,8 +812,35 @@ impl Driver {
     }
 
     fn close(&self) {
-        self.inner
-            .quic()
-            .close(crate::stream::quic_code(ErrorCode::H3_NO_ERROR), b"");
+        let code = parting_code(RandomState::new().hash_one(()));
+        self.inner.quic().close(crate::stream::quic_code(code), b"");
+    }
+}
+
+/// Returns the code with which a connection ends in order.
+///
+/// Once in a while a reserved one, so that peers learn to take what they do not know for no error
+/// (RFC 9114, 8.1).
+fn parting_code(random: u64) -> ErrorCode {
+    if random.is_multiple_of(32) {
+        coding::grease((random >> 32) as u32).into()
+    } else {
+        ErrorCode::H3_NO_ERROR
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_connections_end_with_a_reserved_code() {
+        assert_eq!(parting_code(1), ErrorCode::H3_NO_ERROR);
+        for random in [0, 32, 64 << 32, u64::MAX - 31] {
+            let code = parting_code(random);
+            assert!(coding::is_grease(code.get()), "{code}");
+        }
+        let reserved = (0..3200).filter(|n| coding::is_grease(parting_code(*n).get()));
+        assert_eq!(reserved.count(), 100);
     }
 }

@@ -1,5 +1,7 @@
 //! The part of a connection that its handles, its sessions and the driver share.
 
+mod tell;
+
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -32,7 +34,6 @@ use crate::{
     lock::lock,
     refusal::{self, RefusalCause},
     session::{Heads, Shared},
-    state::ConnectionState,
     stats::{Totals, count},
     stream::{Slot, quic_code},
 };
@@ -69,6 +70,8 @@ pub(super) struct State {
     pub(super) closing: VecDeque<(Instant, StreamId)>,
     /// When to look next at what sessions with flow control have not read.
     pub(super) audit: Option<Audit>,
+    /// Who waits until the driver has given QUIC the answers that it knows of now.
+    pub(super) answering: Vec<oneshot::Sender<()>>,
     sessions: HashMap<SessionId, Arc<Shared>>,
     asked: HashMap<SessionId, Asked>,
 }
@@ -132,6 +135,8 @@ struct Told {
 
 /// A connection, as its handles, its sessions and the driver know it.
 pub(crate) struct Inner {
+    /// Never that of another connection, as an address in memory would be.
+    id: usize,
     quic: quinn::Connection,
     origin: Origin,
     pub(super) state: Mutex<State>,
@@ -189,10 +194,13 @@ impl Inner {
             unused_since: Some(Instant::now()),
             closing: VecDeque::new(),
             audit: None,
+            answering: Vec::new(),
             sessions: HashMap::new(),
             asked: HashMap::new(),
         };
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
         Arc::new(Self {
+            id: NEXT.fetch_add(1, Relaxed),
             quic,
             state: Mutex::new(state),
             ready: Arc::default(),
@@ -220,6 +228,10 @@ impl Inner {
     }
 
     // ---- getters
+
+    pub(crate) const fn id(&self) -> usize {
+        self.id
+    }
 
     pub(crate) const fn quic(&self) -> &quinn::Connection {
         &self.quic
@@ -252,114 +264,6 @@ impl Inner {
             self.origin.refusals.note(cause.into(), peer, detail);
         } else {
             tracing::debug!(peer = %self.quic.remote_address(), %detail, "refused");
-        }
-    }
-
-    /// Tells what happened to those who listen to the connection or to its endpoint.
-    pub(crate) fn tell(&self, event: impl Fn() -> TellEvent) {
-        self.events.emit_with(&event);
-        self.origin.events.emit_with(&event);
-    }
-
-    /// Tells that the handshake is over.
-    pub(crate) fn tell_established(&self) {
-        count(&self.origin.totals.connections_made);
-        let mut told = lock(&self.told);
-        told.established = true;
-        self.tell(|| TellEvent::ConnectionEstablished {
-            connection: self.quic.stable_id(),
-            remote: self.quic.remote_address(),
-        });
-        // It may have ended in the meantime.
-        if told.ended
-            && let Some(error) = self.end()
-        {
-            self.tell(|| TellEvent::connection_ended(self.quic.stable_id(), error.clone()));
-        }
-    }
-
-    /// Tells how the connection ended, unless it never began.
-    fn tell_ended(&self, error: &ConnectionError) {
-        let mut told = lock(&self.told);
-        told.ended = true;
-        if told.established {
-            if !error.is_graceful() {
-                count(&self.origin.totals.connections_lost);
-            }
-            self.tell(|| TellEvent::connection_ended(self.quic.stable_id(), error.clone()));
-        }
-    }
-
-    fn tell_closed(&self, session: SessionId, error: &SessionError) {
-        count(&self.origin.totals.sessions_ended);
-        self.tell(|| TellEvent::SessionClosed {
-            connection: self.quic.stable_id(),
-            session,
-            error: error.clone(),
-        });
-    }
-
-    /// Tells which limits of a session the peer raised.
-    fn tell_credit(&self, session: &Shared) {
-        let Some(flow) = &session.flow else { return };
-        let (connection, id) = (self.quic.stable_id(), session.id);
-        let known = &session.known_limits;
-        let raised = |known: &AtomicU64, limit: u64| known.swap(limit, Relaxed) < limit;
-        let max_data = flow.send_data.limit();
-        if raised(&known.data, max_data) {
-            self.tell(|| TellEvent::SessionMaxDataUpdated {
-                connection,
-                session: id,
-                max_data,
-            });
-        }
-        for (dir, known) in [(Dir::Bi, &known.bidi), (Dir::Uni, &known.uni)] {
-            let max_streams = flow.open(dir).limit();
-            if raised(known, max_streams) {
-                self.tell(|| TellEvent::SessionMaxStreamsUpdated {
-                    connection,
-                    session: id,
-                    dir,
-                    max_streams,
-                });
-            }
-        }
-    }
-
-    pub(crate) const fn events(&self) -> &Emitter<TellEvent> {
-        &self.events
-    }
-
-    /// Returns when the connection was made.
-    pub(crate) const fn created(&self) -> Instant {
-        self.created
-    }
-
-    /// Returns how often something went wrong: violations, refused requests, sessions that were torn.
-    pub(crate) fn errors(&self) -> u64 {
-        self.errors.load(Relaxed)
-    }
-
-    /// Returns since when no stream and no datagram has moved, as far as anybody has looked.
-    pub(crate) fn last_activity(&self) -> Instant {
-        lock(&self.activity).look(&self.quic.stats())
-    }
-
-    /// Returns what waits to be answered.
-    pub(crate) fn pending_requests(&self) -> usize {
-        lock(&self.requests).len()
-    }
-
-    pub(crate) fn state(&self) -> ConnectionState {
-        match self.end() {
-            Some(end) if end.is_graceful() => ConnectionState::Closed,
-            Some(_) => ConnectionState::Failed,
-            None if self.is_released() || self.quic.close_reason().is_some() => {
-                ConnectionState::Closing
-            }
-            None if self.going_away.load(SeqCst) => ConnectionState::Draining,
-            None if self.settings.load(SeqCst) => ConnectionState::Connected,
-            None => ConnectionState::Connecting,
         }
     }
 
@@ -436,7 +340,7 @@ impl Inner {
             &format_args!("{violation}; closing the connection"),
         );
         let error = ConnectionError::Violation(violation);
-        let connection = self.quic.stable_id();
+        let connection = self.id;
         self.errors.fetch_add(1, Relaxed);
         self.tell(|| TellEvent::ProtocolError {
             connection,
@@ -468,11 +372,13 @@ impl Inner {
         }
     }
 
+    /// Accepts a session. What is returned with it ends as soon as the answer is with QUIC, or never will be: what
+    /// the session sends before that could reach the client before the answer, which keeps little of such.
     pub(crate) fn accept_session(
         self: &Arc<Self>,
         id: SessionId,
         heads: Heads,
-    ) -> Result<Arc<Shared>, SessionError> {
+    ) -> Result<(Arc<Shared>, oneshot::Receiver<()>), SessionError> {
         if heads.request.headers.contains_key(header::ORIGIN) {
             self.allowance.allow_browser(&self.quic);
         }
@@ -488,9 +394,11 @@ impl Inner {
         let shared = Arc::new(Shared::new(id, self.clone(), flow, heads));
         self.admit(&mut state, &shared);
         self.pump(&mut state);
+        let (done, answered) = oneshot::channel();
+        state.answering.push(done);
         drop(state);
         self.ready.wake();
-        Ok(shared)
+        Ok((shared, answered))
     }
 
     pub(crate) fn reject_session(
@@ -610,7 +518,7 @@ impl Inner {
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
         count(&self.origin.totals.sessions_made);
-        let (connection, session) = (self.quic.stable_id(), shared.id);
+        let (connection, session) = (self.id, shared.id);
         self.tell(|| TellEvent::SessionReady {
             connection,
             session,
@@ -676,7 +584,7 @@ impl Inner {
                 Event::Settings => {
                     self.settings.store(true, SeqCst);
                     self.settings_arrived.notify_waiters();
-                    let connection = self.quic.stable_id();
+                    let connection = self.id;
                     self.tell(|| TellEvent::SettingsReceived { connection });
                 }
                 Event::Requested { id, head, dialect } => {
@@ -702,7 +610,7 @@ impl Inner {
                 Event::Draining { id } => {
                     if let Some(session) = state.sessions.get(&id) {
                         session.set_draining();
-                        let connection = self.quic.stable_id();
+                        let connection = self.id;
                         self.tell(|| TellEvent::SessionDraining {
                             connection,
                             session: id,
@@ -718,6 +626,11 @@ impl Inner {
                 Event::CreditDue { id } => {
                     if let Some(session) = state.sessions.get(&id) {
                         session.credit_due();
+                    }
+                }
+                Event::Datagram { id, payload } => {
+                    if let Some(session) = state.sessions.get(&id) {
+                        session.push_datagram(payload);
                     }
                 }
                 Event::Closed { id, end } => {
@@ -753,7 +666,7 @@ impl Inner {
             state.proto.reject(request.0, status, HeaderMap::new());
             return;
         }
-        let (connection, session) = (self.quic.stable_id(), request.0);
+        let (connection, session) = (self.id, request.0);
         self.tell(|| TellEvent::SessionRequest {
             connection,
             session,
@@ -925,19 +838,25 @@ impl Inner {
 
     /// Brings a datagram to its session; gives it back when that is `reader`.
     pub(crate) fn route_datagram(&self, datagram: Bytes, reader: SessionId) -> Option<Bytes> {
-        match wt_proto::datagram::decode(datagram) {
+        let placed = match wt_proto::datagram::decode(datagram) {
             Ok((id, payload)) if id == reader => return Some(payload),
             Ok((id, payload)) => self.place_datagram(id, payload),
-            Err(violation) => {
-                self.violated(violation);
-            }
+            Err(violation) => Err(violation),
+        };
+        if let Err(violation) = placed {
+            self.violated(violation);
         }
         None
     }
 
-    pub(super) fn place_datagram(&self, id: SessionId, payload: Bytes) {
+    pub(super) fn place_datagram(
+        &self,
+        id: SessionId,
+        payload: Bytes,
+    ) -> Result<(), ProtocolViolation> {
         let mut state = lock(&self.state);
-        match state.proto.route(id) {
+        let allowed = self.allowance.granted(Dir::Bi);
+        match state.proto.handle_datagram(id, allowed)? {
             Route::Deliver => {
                 if let Some(session) = state.sessions.get(&id) {
                     session.push_datagram(payload);
@@ -951,6 +870,7 @@ impl Inner {
             }
             Route::Reject(_) => {}
         }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ mod wake;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Instant,
 };
 
@@ -174,6 +174,15 @@ impl Connection {
         self.inner().peer_certificates()
     }
 
+    /// Returns the largest QUIC datagram that the peer takes now, in bytes; `None` when it takes none.
+    ///
+    /// It changes with the path. A datagram of a session has some bytes less for its payload; see
+    /// [`Session::max_datagram_size`].
+    #[must_use]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.inner().quic().max_datagram_size()
+    }
+
     /// Returns figures of the connection.
     #[must_use]
     pub fn stats(&self) -> ConnectionStats {
@@ -238,10 +247,17 @@ impl Connection {
         self.inner().events().subscribe()
     }
 
-    /// Returns a number that tells connections of one endpoint apart.
+    /// Returns a number that tells connections apart; no other connection of this process ever has the same.
     #[must_use]
+    #[doc(alias = "connection_id")]
     pub fn stable_id(&self) -> usize {
-        self.inner().quic().stable_id()
+        self.inner().id()
+    }
+
+    /// Returns a handle that does not keep the connection alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection(Arc::downgrade(&self.0))
     }
 
     /// Tells the peer that no new sessions are taken and asks all sessions to finish (GOAWAY).
@@ -265,9 +281,14 @@ impl Connection {
     ///
     /// Cancel safe: the connection goes on closing.
     pub async fn close(&self, code: u32, reason: &str) {
+        self.start_close(code, reason);
+        self.closed().await;
+    }
+
+    /// Does what [`Self::close`] does, but does not wait.
+    pub(crate) fn start_close(&self, code: u32, reason: &str) {
         self.inner().close_sessions(code, reason);
         self.inner().release();
-        self.closed().await;
     }
 
     /// Closes the connection at once with an HTTP/3 error code; sessions see no reason of their own.
@@ -290,6 +311,18 @@ impl Connection {
     #[must_use]
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.inner().end()
+    }
+}
+
+/// A handle of a [`Connection`] that does not keep it alive.
+#[derive(Clone, Debug)]
+pub struct WeakConnection(Weak<ConnRef>);
+
+impl WeakConnection {
+    /// Returns the connection; `None` when its handles are dropped and its sessions are over.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.0.upgrade().map(Connection)
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod request;
 mod shared;
+mod ticket;
 
 use std::{
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::Poll,
 };
 
@@ -26,7 +27,7 @@ use crate::{
     events::{Event, Events, Lagged},
     observe::{Observe, Snapshot},
     stats::{SessionStats, count},
-    stream::{self, BiStream, RecvStream, SendStream, Slot, StreamInfo},
+    stream::{self, BiStream, RecvStream, SendStream, Slot, StreamInfo, StreamStats},
 };
 
 /// What all handles of a session and of its streams hold; the last one closes the session.
@@ -62,6 +63,18 @@ impl Drop for SessionRef {
 #[doc(alias = "WebTransportSession")]
 pub struct Session(Arc<SessionRef>);
 
+/// A handle of a [`Session`] that does not keep it open.
+#[derive(Clone, Debug)]
+pub struct WeakSession(Weak<SessionRef>);
+
+impl WeakSession {
+    /// Returns the session; `None` when all its handles and streams are dropped.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Session> {
+        self.0.upgrade().map(Session)
+    }
+}
+
 /// A stream that the peer opened.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -80,6 +93,12 @@ impl Session {
 
     fn shared(&self) -> &Shared {
         self.0.shared()
+    }
+
+    /// Returns a handle that does not keep the session open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSession {
+        WeakSession(Arc::downgrade(&self.0))
     }
 
     // ---- what it is
@@ -235,6 +254,23 @@ impl Session {
         let id = self.id();
         let slots = self.shared().streams();
         slots.iter().map(|slot| slot.info(id)).collect()
+    }
+
+    /// Returns figures of each stream that the application holds or will get, in no particular order.
+    #[must_use]
+    pub fn stream_stats(&self) -> Vec<StreamStats> {
+        let shared = self.shared();
+        let ended = shared.end().is_some();
+        let slots = shared.streams();
+        slots
+            .iter()
+            .map(|slot| slot.stats(shared.id, ended))
+            .collect()
+    }
+
+    /// Returns the number that tells the session's connection apart from others of its endpoint.
+    pub(crate) fn connection_id(&self) -> usize {
+        self.shared().conn().id()
     }
 
     /// Listens to what happens to the session and its streams from now on, up to its end.
@@ -446,6 +482,11 @@ impl Session {
     ) -> Result<(), SendDatagramError> {
         let len = payload.as_ref().len();
         let datagram = self.datagram(payload.as_ref())?;
+        self.send_framed(datagram, len).await
+    }
+
+    /// Sends a datagram that has its prefix, waiting for room; `len` is the length of its payload.
+    async fn send_framed(&self, datagram: Bytes, len: usize) -> Result<(), SendDatagramError> {
         let quic = self.shared().conn().quic();
         let mut send = pin!(quic.send_datagram_wait(datagram));
         // Mostly there is room, and nothing to wait for.

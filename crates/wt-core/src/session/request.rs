@@ -87,6 +87,9 @@ pub enum AnswerError {
     /// The status does not do what was asked for: 2xx accepts, anything else from 300 refuses.
     #[error("status {0} cannot be used here: 2xx accepts a session, 3xx to 5xx refuse it")]
     Status(StatusCode),
+    /// The client does not take so many header fields (SETTINGS_MAX_FIELD_SECTION_SIZE; RFC 9114, 4.2.2).
+    #[error("the header fields of the answer are larger than the client takes")]
+    TooLarge,
     /// A header field cannot be sent.
     #[error("{0}")]
     Header(String),
@@ -206,14 +209,16 @@ impl SessionRequest {
 
     /// Accepts the session with a status, header fields and a subprotocol.
     ///
+    /// Returns when the answer is on its way, so that nothing that the session sends overtakes it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, the session is closed.
+    ///
     /// # Errors
     ///
     /// See [`AnswerError`]. When the answer cannot be sent as it is, the request is refused with
     /// status 500.
-    #[allow(
-        clippy::unused_async,
-        reason = "an answer may have to wait one day; callers are ready"
-    )]
     pub async fn accept_with(mut self, answer: Accept) -> Result<Session, AnswerError> {
         let response = match self.response(&answer) {
             Ok(response) => response,
@@ -232,8 +237,13 @@ impl SessionRequest {
             protocol: answer.protocol,
             dialect: self.dialect,
         };
-        let shared = self.conn.inner().accept_session(self.id, heads)?;
-        Ok(Session::new(shared, self.conn.clone()))
+        let (shared, answered) = self.conn.inner().accept_session(self.id, heads)?;
+        let session = Session::new(shared, self.conn.clone());
+        tokio::select! {
+            _ = answered => {}
+            _ = session.closed() => {}
+        }
+        Ok(session)
     }
 
     fn response(&self, answer: &Accept) -> Result<HeaderMap, AnswerError> {
@@ -249,6 +259,10 @@ impl SessionRequest {
             let value: HeaderValue = subprotocol::encode_choice(protocol)
                 .map_err(|error| AnswerError::Header(error.to_string()))?;
             headers.insert(subprotocol::WT_PROTOCOL, value);
+        }
+        let conn = self.conn.inner();
+        if !conn.with_proto(|proto| proto.takes_answer(self.id, answer.status, &headers)) {
+            return Err(AnswerError::TooLarge);
         }
         Ok(headers)
     }

@@ -18,7 +18,7 @@ use slab::Slab;
 use tokio::sync::{Notify, futures::OwnedNotified};
 use wt_proto::{
     Dialect, Dir, ErrorCode, Initiator, ProtocolViolation, SessionId, flow::Flow,
-    head::RequestHead, stream_header,
+    head::RequestHead, priority, stream_header,
 };
 
 use crate::{
@@ -48,6 +48,41 @@ pub(crate) struct Heads {
     pub(crate) dialect: Dialect,
 }
 
+/// The priorities that the streams of a session have in QUIC.
+///
+/// Each urgency has a range of its own, so that streams of a session of greater urgency go before all streams of others,
+/// whatever priorities applications give them (draft-16, 3.4).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Priorities {
+    middle: i32,
+}
+
+impl Priorities {
+    /// Half of a range.
+    const REACH: i32 = 1 << 27;
+
+    /// What the server says of the urgency counts more than what the client said (RFC 9218, 8).
+    fn new(heads: &Heads) -> Self {
+        let said = priority::urgency(&heads.response);
+        let urgency = said.or_else(|| priority::urgency(&heads.request.headers));
+        let above = priority::DEFAULT_URGENCY.cast_signed()
+            - urgency.unwrap_or(priority::DEFAULT_URGENCY).cast_signed();
+        Self {
+            middle: i32::from(above) * 2 * Self::REACH,
+        }
+    }
+
+    /// Returns the priority in QUIC of a stream with this priority in its session.
+    pub(crate) fn in_quic(self, priority: i32) -> i32 {
+        self.middle + priority.clamp(-Self::REACH, Self::REACH - 1)
+    }
+
+    /// Returns the priority in its session of a stream with this priority in QUIC.
+    pub(crate) const fn in_session(self, priority: i32) -> i32 {
+        priority - self.middle
+    }
+}
+
 /// Streams of one direction that wait to be accepted.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
@@ -72,6 +107,7 @@ pub(crate) struct Shared {
     /// What keeps the connection alive as long as the session lives.
     held: Mutex<Option<Arc<ConnRef>>>,
     pub(crate) flow: Option<Arc<Flow>>,
+    priorities: Priorities,
     registry: Mutex<Registry>,
     bidi: Incoming,
     uni: Incoming,
@@ -125,9 +161,11 @@ impl Shared {
         flow: Option<Arc<Flow>>,
         heads: Heads,
     ) -> Self {
+        let priorities = Priorities::new(&heads);
         Self {
             id,
             heads,
+            priorities,
             created: Instant::now(),
             conn,
             held: Mutex::default(),
@@ -277,6 +315,9 @@ impl Shared {
 
     /// Takes a stream into the session; gives it back reset when the session is over.
     pub(crate) fn register(&self, slot: Slot) -> Result<Arc<Slot>, SessionError> {
+        if self.priorities.middle != 0 {
+            slot.set_priority(self.priorities.in_quic(0));
+        }
         let slot = Arc::new(slot);
         {
             let mut registry = lock(&self.registry);
@@ -288,6 +329,10 @@ impl Shared {
         }
         slot.abort(ErrorCode::WT_SESSION_GONE);
         Err(self.end_or_local())
+    }
+
+    pub(crate) const fn priorities(&self) -> Priorities {
+        self.priorities
     }
 
     /// Takes a stream of the peer and offers it to the application.
@@ -311,7 +356,7 @@ impl Shared {
             count(&self.counters.streams_bidi);
         }
         self.conn.tell(|| Event::StreamOpened {
-            connection: self.conn.quic().stable_id(),
+            connection: self.conn.id(),
             session: self.id,
             stream: slot.id,
             by: slot.opened_by(),
@@ -349,7 +394,7 @@ impl Shared {
         }
         drop(registry);
         self.conn.tell(|| Event::StreamClosed {
-            connection: self.conn.quic().stable_id(),
+            connection: self.conn.id(),
             session: self.id,
             stream: slot.id,
         });

@@ -153,7 +153,7 @@ impl Slot {
         }
     }
 
-    fn stats(&self, session: SessionId, ended: bool) -> StreamStats {
+    pub(crate) fn stats(&self, session: SessionId, ended: bool) -> StreamStats {
         StreamStats {
             info: self.info(session),
             direction: self.direction(),
@@ -175,6 +175,13 @@ impl Slot {
     /// Takes bytes that came with the header of the stream.
     pub(crate) fn push_first(&self, bytes: Bytes) {
         lock(&self.recv).push(bytes);
+    }
+
+    /// Sets the priority among all streams of the connection.
+    pub(crate) fn set_priority(&self, priority: i32) {
+        if let Some(send) = lock(&self.send).as_ref() {
+            let _ = send.set_priority(priority);
+        }
     }
 
     /// Ends the sending half after what was written.

@@ -203,20 +203,24 @@ impl SendStream {
         }
     }
 
-    /// Sets the priority among the streams of the connection: higher goes first, 0 is the default.
+    /// Sets the priority among the streams of the session, and of others that are as urgent: higher goes first, 0 is
+    /// the default. Values beyond ±2^27 count as these.
+    ///
+    /// Which session of a connection goes before others, the `priority` field of its request says, or that of the
+    /// response: `u=0` is the most urgent, `u=7` the least, `u=3` the default (RFC 9218, 4.1; draft-16, 3.4).
     pub fn set_priority(&self, priority: i32) {
-        if let Some(send) = lock(&self.half.slot.send).as_ref() {
-            let _ = send.set_priority(priority);
-        }
+        let priorities = self.half.session.shared().priorities();
+        self.half.slot.set_priority(priorities.in_quic(priority));
     }
 
     /// Returns the priority; 0 when the stream is over.
     #[must_use]
     pub fn priority(&self) -> i32 {
+        let priorities = self.half.session.shared().priorities();
         lock(&self.half.slot.send)
             .as_ref()
             .and_then(|s| s.priority().ok())
-            .unwrap_or(0)
+            .map_or(0, |priority| priorities.in_session(priority))
     }
 
     /// Waits until the peer stops reading, or has acknowledged all of a finished stream.

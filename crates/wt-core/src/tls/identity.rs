@@ -1,7 +1,7 @@
 //! The certificate and key that one side shows.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -38,6 +38,8 @@ pub struct Identity {
     hash: CertificateHash,
     spki_hash: [u8; 32],
     not_after: SystemTime,
+    /// The files that chain and key were read from.
+    files: Option<Arc<(PathBuf, PathBuf)>>,
 }
 
 impl Identity {
@@ -80,7 +82,9 @@ impl Identity {
     ) -> Result<Self, TlsError> {
         let (chain, key) = (chain.as_ref(), key.as_ref());
         let places = (chain.display().to_string(), key.display().to_string());
-        Self::parse(&read(chain)?, &read(key)?, &places.0, &places.1)
+        let mut identity = Self::parse(&read(chain)?, &read(key)?, &places.0, &places.1)?;
+        identity.files = Some(Arc::new((chain.to_owned(), key.to_owned())));
+        Ok(identity)
     }
 
     fn parse(
@@ -140,6 +144,7 @@ impl Identity {
             not_after: leaf.expires(),
             key: Arc::new(key),
             certified: Arc::new(CertifiedKey::new(chain, signer)),
+            files: None,
         })
     }
 
@@ -179,6 +184,12 @@ impl Identity {
             _ => "PRIVATE KEY",
         };
         (chain, encode(tag, self.key.secret_der()))
+    }
+
+    /// Returns the files that chain and key were read from; `None` when they were given otherwise.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        let files = self.files.as_deref()?;
+        Some((&files.0, &files.1))
     }
 
     /// Returns the chain and key as rustls takes them.

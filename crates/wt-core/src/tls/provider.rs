@@ -31,3 +31,8 @@ pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
         .and_then(|digest| digest.as_ref().try_into().ok())
         .expect("a suite of TLS 1.3 with SHA-256")
 }
+
+/// Fills `bytes` with numbers that nobody can guess.
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), rustls::crypto::GetRandomFailed> {
+    PROVIDER.secure_random.fill(bytes)
+}

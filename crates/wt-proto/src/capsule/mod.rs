@@ -21,6 +21,11 @@ use crate::{
     tlv,
 };
 
+/// The largest payload of a DATAGRAM capsule that is taken; a larger one is skipped (RFC 9297, 3.5).
+///
+/// No path carries QUIC datagrams of this size, so that no application has a use for it.
+pub const MAX_DATAGRAM: usize = 16 * 1024;
+
 /// The type of a capsule.
 ///
 /// See draft-16, 9.6.
@@ -66,7 +71,11 @@ impl CapsuleType {
 
     /// Tells whether a capsule of that type is one of [`Capsule`]. Others are skipped by [`CapsuleReader`].
     pub const fn is_known(self) -> bool {
-        self.is_flow_control() || matches!(self, Self::WT_CLOSE_SESSION | Self::WT_DRAIN_SESSION)
+        self.is_flow_control()
+            || matches!(
+                self,
+                Self::DATAGRAM | Self::WT_CLOSE_SESSION | Self::WT_DRAIN_SESSION
+            )
     }
 
     /// Tells whether a capsule of that type belongs to the flow control of sessions (draft-16, 5.6).
@@ -93,6 +102,8 @@ impl From<VarInt> for CapsuleType {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Capsule {
+    /// A datagram that comes reliably and in order, with the meaning of any other: DATAGRAM (RFC 9297, 3.5).
+    Datagram(Bytes),
     /// The session is over: WT_CLOSE_SESSION.
     Close(CloseSession),
     /// The session should end soon: WT_DRAIN_SESSION.
@@ -121,6 +132,7 @@ impl Capsule {
     /// Returns the type it has on the wire.
     pub const fn kind(&self) -> CapsuleType {
         match self {
+            Self::Datagram(_) => CapsuleType::DATAGRAM,
             Self::Close(_) => CapsuleType::WT_CLOSE_SESSION,
             Self::Drain => CapsuleType::WT_DRAIN_SESSION,
             Self::MaxData(_) => CapsuleType::WT_MAX_DATA,
@@ -135,6 +147,7 @@ impl Capsule {
     /// Reads the value of a capsule of a known type.
     fn decode_value(kind: CapsuleType, value: &Bytes) -> Result<Self, ProtocolViolation> {
         Ok(match kind {
+            CapsuleType::DATAGRAM => Self::Datagram(value.clone()),
             CapsuleType::WT_CLOSE_SESSION => Self::Close(CloseSession::decode(value)?),
             CapsuleType::WT_DRAIN_SESSION => Self::Drain,
             CapsuleType::WT_MAX_DATA => Self::MaxData(only_varint(value)?),
@@ -164,6 +177,10 @@ impl Encode for Capsule {
     fn encode(&self, out: &mut impl BufMut) {
         let kind = self.kind().0;
         match self {
+            Self::Datagram(payload) => {
+                tlv::encode_head(kind, payload.len(), out);
+                out.put_slice(payload);
+            }
             Self::Close(close) => {
                 tlv::encode_head(kind, close.encoded_len(), out);
                 close.encode(out);

@@ -1,12 +1,13 @@
 use bytes::Bytes;
 
-use super::{Capsule, CapsuleType, close};
+use super::{Capsule, CapsuleType, MAX_DATAGRAM, close};
 use crate::{ProtocolViolation, VarInt, tlv::Input};
 
 /// Reads the capsules of a CONNECT stream as its bytes arrive.
 ///
 /// After every [`push`](Self::push), call [`next`](Self::next) until it answers `None`. Capsules of other types than
-/// those of [`Capsule`] are skipped as they arrive, whatever their length. Nothing may follow [`Capsule::Close`].
+/// those of [`Capsule`], and DATAGRAM capsules above [`MAX_DATAGRAM`], are skipped as they arrive, whatever their
+/// length. Nothing may follow [`Capsule::Close`].
 #[derive(Debug, Default)]
 pub struct CapsuleReader {
     input: Input,
@@ -125,6 +126,9 @@ impl CapsuleReader {
 /// Decides what to do with the value of a capsule.
 fn begin(kind: CapsuleType, len: u64) -> Result<State, ProtocolViolation> {
     let (max, too_large) = match kind {
+        // A datagram may be lost, and one of this size is not worth its memory.
+        CapsuleType::DATAGRAM if len > MAX_DATAGRAM as u64 => return Ok(State::Skip { left: len }),
+        CapsuleType::DATAGRAM => (MAX_DATAGRAM, ProtocolViolation::CapsuleTooLarge),
         CapsuleType::WT_MAX_STREAM_DATA | CapsuleType::WT_STREAM_DATA_BLOCKED => {
             return Err(ProtocolViolation::CapsuleProhibited);
         }

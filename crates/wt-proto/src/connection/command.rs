@@ -6,14 +6,15 @@ use http::{HeaderMap, StatusCode};
 use super::{Action, Connection, Critical, encode_head, request};
 use crate::{
     Dialect, ErrorCode, ProtocolViolation, SessionId, SessionState, Side, VarInt, frame,
-    head::ResponseHead, session::Session,
+    head::ResponseHead, session::Session, settings::Setting,
 };
 
 impl Connection {
     /// Accepts a session with a 2xx status, response fields and a subprotocol among them.
     ///
     /// Capsules that the client sent ahead are processed now. Answers `false`, and does nothing, when the
-    /// request is gone or the status is not 2xx.
+    /// request is gone, the status is not 2xx, or the client does not take so many fields
+    /// ([`Self::takes_answer`]).
     ///
     /// # Errors
     ///
@@ -22,17 +23,18 @@ impl Connection {
         &mut self,
         id: SessionId,
         status: StatusCode,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
     ) -> Result<bool, ProtocolViolation> {
-        let Some(session) = self.unanswered(id).filter(|_| status.is_success()) else {
+        if self.unanswered(id).is_none() || !status.is_success() {
             return Ok(false);
-        };
-        session.establish();
-        if session.dialect == Dialect::Draft02 {
-            let (name, value) = request::draft02_response();
-            headers.insert(name, value);
         }
-        let head = ResponseHead::new(status, headers);
+        let head = self.answer(id, status, headers);
+        if !self.takes_head(&head) {
+            return Ok(false);
+        }
+        if let Some((session, _)) = self.session_mut(id) {
+            session.establish();
+        }
         let block = encode_head(|out| head.encode(out));
         self.out.request(id.stream_id(), Action::Write(block));
         self.drain_if_going_away(id);
@@ -41,7 +43,38 @@ impl Connection {
         Ok(true)
     }
 
+    /// Returns whether the client takes an answer with these fields (RFC 9114, 4.2.2).
+    #[must_use]
+    pub fn takes_answer(&self, id: SessionId, status: StatusCode, headers: &HeaderMap) -> bool {
+        self.takes_head(&self.answer(id, status, headers.clone()))
+    }
+
+    fn takes_head(&self, head: &ResponseHead) -> bool {
+        let limit = self.peer_setting(Setting::SETTINGS_MAX_FIELD_SECTION_SIZE);
+        limit.is_none_or(|limit| head.size() <= limit)
+    }
+
+    /// Completes the answer to a request for a session.
+    fn answer(&self, id: SessionId, status: StatusCode, mut headers: HeaderMap) -> ResponseHead {
+        match self.session_dialect(id) {
+            // RFC 9297, 3.4: it may not stand in a refusal.
+            _ if !status.is_success() => {
+                headers.remove(request::CAPSULE_PROTOCOL);
+            }
+            Some(Dialect::Draft02) => {
+                let (name, value) = request::draft02_response();
+                headers.insert(name, value);
+            }
+            _ => {
+                headers.insert(request::CAPSULE_PROTOCOL, request::CAPSULES_FOLLOW);
+            }
+        }
+        ResponseHead::new(status, headers)
+    }
+
     /// Refuses a session with a status from 300 on; a smaller one would not refuse, and 500 is sent for it.
+    ///
+    /// Without the fields, when they are more than the client takes (RFC 9114, 4.2.2).
     pub fn reject(&mut self, id: SessionId, status: StatusCode, headers: HeaderMap) {
         if self.unanswered(id).is_none() {
             return;
@@ -52,7 +85,11 @@ impl Connection {
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         };
-        self.respond(id.stream_id(), &ResponseHead::new(status, headers));
+        let mut head = self.answer(id, status, headers);
+        if !self.takes_head(&head) {
+            head.headers.clear();
+        }
+        self.respond(id.stream_id(), &head);
     }
 
     /// Returns the session that a server has not answered yet.

@@ -4,11 +4,11 @@ use http::HeaderValue;
 
 use super::{
     Action, CannotConnect, ConnectError, Connection, Event, encode_head,
-    request::{DRAFT02_REQUEST, Request, Stage},
+    request::{CAPSULE_PROTOCOL, CAPSULES_FOLLOW, DRAFT02_REQUEST, Request, Stage},
 };
 use crate::{
     Dialect, ProtocolViolation, SessionId, Side, StreamId, dialect,
-    head::{RequestHead, ResponseHead},
+    head::{RequestHead, ResponseHead, has_content_fields},
     settings::Setting,
     subprotocol,
 };
@@ -81,6 +81,8 @@ impl Connection {
         if dialect == Dialect::Draft02 {
             head.headers
                 .insert(DRAFT02_REQUEST, HeaderValue::from_static("1"));
+        } else {
+            head.headers.insert(CAPSULE_PROTOCOL, CAPSULES_FOLLOW);
         }
         let limit = self.peer_setting(Setting::SETTINGS_MAX_FIELD_SECTION_SIZE);
         if limit.is_some_and(|limit| head.size() > limit) {
@@ -123,6 +125,10 @@ impl Connection {
                 id: session_id,
                 error,
             });
+            return Ok(());
+        }
+        if has_content_fields(&head.headers) {
+            self.abort_request(id, ProtocolViolation::MalformedMessage);
             return Ok(());
         }
         let protocol = subprotocol::decode_choice(&head.headers);

@@ -96,6 +96,8 @@ pub struct Connection {
     next_request: u64,
     /// Those before it whose kind is not known yet: their first bytes are late.
     undecided: BTreeSet<u64>,
+    /// Requests that datagrams came for before their head.
+    with_datagrams: BTreeSet<u64>,
     /// The id that our GOAWAY named.
     goaway_sent: Option<u64>,
     goaway_received: bool,
@@ -131,6 +133,7 @@ impl Connection {
             heads_due: BTreeSet::new(),
             next_request: 0,
             undecided: BTreeSet::new(),
+            with_datagrams: BTreeSet::new(),
             goaway_sent: None,
             goaway_received: false,
             out,
@@ -394,6 +397,11 @@ impl Connection {
     /// Call it when the kind of the stream is known and not before: until then it may be the CONNECT of a
     /// session whose streams and datagrams overtook it, and these are kept.
     pub fn handle_bidi_opened(&mut self, id: StreamId) {
+        self.note_opened(id);
+        self.with_datagrams.remove(&id.get());
+    }
+
+    fn note_opened(&mut self, id: StreamId) {
         /// More than any transport lets a peer open; it only bounds the damage of a wrong id.
         const MAX_UNDECIDED: u64 = 1 << 16;
         if self.config.side == Side::Client {
@@ -430,7 +438,33 @@ impl Connection {
         route
     }
 
-    /// Says where a datagram belongs.
+    /// Takes note of a datagram and says where it belongs.
+    ///
+    /// `allowed` is how many bidirectional streams QUIC has let the client open until now, or more.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolViolation::DatagramBeyondLimit`] for a request that cannot have been made (RFC 9297, 2.1).
+    pub fn handle_datagram(
+        &mut self,
+        session: SessionId,
+        allowed: u64,
+    ) -> Result<Route, ProtocolViolation> {
+        /// More than any caller keeps datagrams for.
+        const MAX_REMEMBERED: usize = 256;
+        let is_server = self.config.side == Side::Server;
+        if is_server && session.stream_id().index() >= allowed {
+            return Err(ProtocolViolation::DatagramBeyondLimit);
+        }
+        let route = self.route(session);
+        let has_session = self.session(session).is_some();
+        if route == Route::Early && !has_session && self.with_datagrams.len() < MAX_REMEMBERED {
+            self.with_datagrams.insert(session.get());
+        }
+        Ok(route)
+    }
+
+    /// Says where a stream or a datagram belongs.
     #[must_use]
     pub fn route(&self, session: SessionId) -> Route {
         let id = session.get();

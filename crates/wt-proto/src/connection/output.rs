@@ -103,6 +103,13 @@ pub enum Event {
         /// The session.
         id: SessionId,
     },
+    /// A datagram came in a capsule; it means what one of QUIC means (RFC 9297, 3.5).
+    Datagram {
+        /// The session.
+        id: SessionId,
+        /// What it carries.
+        payload: Bytes,
+    },
     /// A session ended.
     Closed {
         /// The session.

@@ -7,12 +7,19 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::{Action, ConnectError, Connection, Event, Refusal, encode_head};
 use crate::{
-    ErrorCode, ProtocolViolation, Scope, SessionId, SessionState, Side, StreamId, dialect,
+    ErrorCode, ProtocolViolation, Scope, SessionId, SessionState, Side, StreamId,
+    coding::is_grease,
+    dialect,
     frame::{Frame, FrameReader},
-    head::{HeadError, RequestHead, ResponseHead, UpgradeToken},
+    head::{HeadError, RequestHead, ResponseHead, UpgradeToken, has_content_fields},
     session::Session,
 };
 
+/// The field that tells intermediaries that capsules follow (RFC 9297, 3.4). Endpoints need not look at it.
+pub(super) const CAPSULE_PROTOCOL: http::HeaderName =
+    http::HeaderName::from_static("capsule-protocol");
+/// Its value: true.
+pub(super) const CAPSULES_FOLLOW: http::HeaderValue = http::HeaderValue::from_static("?1");
 /// The field by which draft-02 clients say their version.
 pub(super) const DRAFT02_REQUEST: http::HeaderName =
     http::HeaderName::from_static("sec-webtransport-http3-draft02");
@@ -97,7 +104,7 @@ impl Connection {
 
     /// Takes note that a client opened a request stream.
     pub fn handle_request_opened(&mut self, id: StreamId, now: Instant) {
-        self.handle_bidi_opened(id);
+        self.note_opened(id);
         let due = now + self.config.head_timeout;
         self.heads_due.insert((due, id));
         let mut request = Request::new(Stage::Head, self.config.max_field_section);
@@ -196,7 +203,7 @@ impl Connection {
     pub fn handle_request_stopped(&mut self, id: StreamId, code: ErrorCode) {
         // RFC 9114, 4.1: the answer comes nevertheless.
         if self.config.side == Side::Client
-            && code == ErrorCode::H3_NO_ERROR
+            && (code == ErrorCode::H3_NO_ERROR || is_grease(code.get()))
             && let Some(request) = self.requests.get_mut(&id)
             && let Some(session) = request.session_mut()
             && session.state == SessionState::Connecting
@@ -248,6 +255,7 @@ impl Connection {
     fn forget(&mut self, id: StreamId) {
         self.head_done(id);
         self.held.retain(|held| *held != id);
+        self.with_datagrams.remove(&id.get());
         if let Some(Request {
             stage: Stage::Session(session, _),
             ..
@@ -388,6 +396,9 @@ impl Connection {
             // It is for another scheme than https (draft-16, 3.2).
             return self.abort_request(id, ProtocolViolation::MalformedMessage);
         }
+        if has_content_fields(&head.headers) {
+            return self.abort_request(id, ProtocolViolation::MalformedMessage);
+        }
         let draft02 = head.headers.contains_key(DRAFT02_REQUEST);
         let dialect = dialect::server_choice(self.config.dialects, &peer.settings, token, draft02)
             .filter(|_| self.datagrams != Some(false));
@@ -411,6 +422,10 @@ impl Connection {
     }
 
     fn not_webtransport(&mut self, id: StreamId, status: StatusCode) {
+        if self.with_datagrams.contains(&id.get()) {
+            // RFC 9297, 2: such a request ends, answered or not.
+            return self.abort_request(id, ProtocolViolation::DatagramUnexpected);
+        }
         self.refuse(id, Refusal::NotWebTransport(status), status);
     }
 
@@ -444,6 +459,7 @@ impl Connection {
             request.stage = Stage::Discard;
             if request.finished {
                 self.requests.remove(&id);
+                self.with_datagrams.remove(&id.get());
             }
         }
     }

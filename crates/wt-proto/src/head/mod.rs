@@ -10,6 +10,11 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+use http::{
+    HeaderMap,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+
 use crate::qpack::QpackError;
 
 pub use {
@@ -31,6 +36,13 @@ pub enum HeadError {
     /// The section is not valid QPACK: `QPACK_DECOMPRESSION_FAILED` on the connection, RFC 9204, 6.
     #[error("field section cannot be decompressed")]
     Decompression,
+}
+
+/// Tells whether fields speak of content, which the messages of a session do not have: RFC 9297, 3.2.
+///
+/// Transfer-Encoding is in no message of HTTP/3.
+pub(crate) fn has_content_fields(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(CONTENT_TYPE)
 }
 
 impl From<QpackError> for HeadError {

@@ -71,10 +71,7 @@ impl RequestHead {
     /// Returns the size of the field section as RFC 9114, 4.2.2 counts it: names and values uncompressed, and 32 bytes
     /// for each field.
     pub fn size(&self) -> u64 {
-        let lines = self.lines();
-        lines
-            .map(|(name, value)| (name.len() + value.len() + 32) as u64)
-            .sum()
+        validate::size(self.lines())
     }
 
     /// Writes the head as a field section: `:method`, `:protocol`, `:scheme`, `:path`, `:authority`, header fields.

@@ -27,14 +27,24 @@ impl ResponseHead {
         Self { status, headers }
     }
 
+    /// Returns the size of the field section as RFC 9114, 4.2.2 counts it: names and values uncompressed, and 32 bytes
+    /// for each field.
+    pub fn size(&self) -> u64 {
+        validate::size(self.lines())
+    }
+
     /// Writes the head as a field section: `:status`, then the header fields.
     pub fn encode(&self, out: &mut BytesMut) {
+        qpack::encode_fields(self.lines(), out);
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let status = (&b":status"[..], self.status.as_str().as_bytes());
         let headers = self
             .headers
             .iter()
             .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        qpack::encode_fields([status].into_iter().chain(headers), out);
+        [status].into_iter().chain(headers)
     }
 
     /// Reads a head from a field section and checks it.

@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_LENGTH, HOST},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
 };
 
 use super::HeadError;
@@ -13,6 +13,13 @@ use crate::qpack::Field;
 pub(super) enum Message {
     Request,
     Response,
+}
+
+/// Returns the size of a field section as RFC 9114, 4.2.2 counts it.
+pub(super) fn size<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u64 {
+    lines
+        .map(|(name, value)| (name.len() + value.len() + 32) as u64)
+        .sum()
 }
 
 /// Adds a header field to those of its message; fields of one name keep their order.
@@ -166,7 +173,7 @@ fn is_reg_name(byte: u8) -> bool {
 ///
 /// Refused are the fields of an HTTP/1.1 connection (`connection`, `keep-alive`, `proxy-connection`,
 /// `transfer-encoding`, `upgrade`, and `te` unless it says `trailers`), `host` and `content-length`, which follow from
-/// the message itself, and names and values no HTTP/3 peer accepts.
+/// the message itself, `content-type`, since no content follows, and names and values no HTTP/3 peer accepts.
 ///
 /// # Errors
 ///
@@ -175,6 +182,8 @@ pub fn validate_user_headers(headers: &HeaderMap) -> Result<(), InvalidHeader> {
     for (name, value) in headers {
         let fault = if *name == HOST || *name == CONTENT_LENGTH {
             Some("follows from the message itself")
+        } else if *name == CONTENT_TYPE {
+            Some("speaks of content, and there is none")
         } else {
             name_fault(name.as_str().as_bytes())
                 .or_else(|| value_fault(value.as_bytes()))
@@ -219,6 +228,7 @@ mod tests {
             "upgrade",
             "host",
             "content-length",
+            "content-type",
             "te",
             "a\"b",
         ] {

@@ -345,6 +345,10 @@ impl Session {
                 }
             }
             Capsule::Drain => self.handle_drain(out),
+            Capsule::Datagram(payload) => out.event(Event::Datagram {
+                id: self.id,
+                payload,
+            }),
             other => self.handle_flow_capsule(&other, out),
         }
     }

@@ -352,6 +352,7 @@ impl Endpoint {
                 }
             }
             Event::Established { id, .. } => self.begin(net, id),
+            Event::Datagram { id, ref payload } => self.datagrams.push((id, payload.clone())),
             Event::CreditDue { id } => self.conn.refresh_credit(id),
             Event::Failed { id, .. } | Event::Closed { id, .. } => self.end_streams(net, id),
             _ => {}

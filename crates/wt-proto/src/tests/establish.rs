@@ -312,8 +312,13 @@ fn too_large_an_answer_ends_the_request_alone() {
         .map(|n| char::from(b'!' + (n * n % 89) as u8))
         .collect();
     fields.insert("x", HeaderValue::from_str(&random).unwrap());
-    pair.server.answer = Some((StatusCode::OK, fields));
+    pair.server.answer = None;
     let id = pair.request();
+    pair.drive();
+    // Our server would not send it.
+    let answer = ResponseHead::new(StatusCode::OK, fields);
+    let bytes = headers_frame(|out| answer.encode(out));
+    pair.send(Side::Server, id.stream_id(), &bytes);
     pair.drive();
     let error = pair.client.failure(id);
     let expected = ProtocolViolation::FieldSectionTooLarge;

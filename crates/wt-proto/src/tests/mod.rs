@@ -1,6 +1,7 @@
 //! Tests of whole connections: two of them joined by a simulated QUIC on virtual time.
 
 mod close;
+mod datagrams;
 mod early;
 mod endpoint;
 mod establish;

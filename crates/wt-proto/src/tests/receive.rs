@@ -50,7 +50,7 @@ impl Endpoint {
 
     fn receive_datagram(&mut self, net: &Net, bytes: Bytes) -> Result<(), ProtocolViolation> {
         let (session, payload) = datagram::decode(bytes)?;
-        match self.conn.route(session) {
+        match self.conn.handle_datagram(session, u64::MAX)? {
             Route::Deliver => self.datagrams.push((session, payload)),
             Route::Early => {
                 self.early.push_datagram(session, payload, net.now);

@@ -146,13 +146,16 @@ impl Report {
         line(
             "Data",
             format!(
-                "{:.1} MB/s each way  {QUIET}{} in all{QUIET:#}",
-                self.megabytes_per_second,
-                units::bytes(self.bytes as f64)
+                "{} MB/s each way  {QUIET}{} MB in all{QUIET:#}",
+                units::short(self.megabytes_per_second),
+                units::megabytes(self.bytes as f64)
             ),
         )?;
-        line("Latency", times(&self.latency_ms))?;
-        line("Set-up", times(&self.set_up_ms))?;
+        for (name, measured) in [("Latency", &self.latency_ms), ("Set-up", &self.set_up_ms)] {
+            if measured.count > 0 {
+                line(name, times(measured))?;
+            }
+        }
         if let Some(lost) = self.lost {
             let share = units::percent(lost, lost + self.requests);
             line("Lost", format!("{share}  {QUIET}{lost} in all{QUIET:#}"))?;
@@ -183,8 +186,5 @@ fn times(times: &Times) -> String {
         .filter(|(name, _)| !(few && name.starts_with('p')))
         .filter_map(|(name, ms)| Some(format!("{name} {}", units::millis(ms?))));
     let parts: Vec<_> = parts.collect();
-    if parts.is_empty() {
-        return "nothing to measure".to_owned();
-    }
     format!("{} ms", parts.join("  "))
 }

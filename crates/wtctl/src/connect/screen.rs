@@ -10,6 +10,7 @@ use wt::{Session, SessionError};
 use super::send::Way;
 use crate::{
     output::{QUIET, STRONG, VALUE},
+    reach::canonical,
     units,
 };
 
@@ -44,11 +45,6 @@ pub(super) fn connected(session: &Session, took: Duration, way: Way) {
             "{QUIET}* {what}; Ctrl-D ends them, Ctrl-C closes the session{QUIET:#}"
         );
     }
-}
-
-/// Writes an IPv4 address as such.
-pub(crate) fn canonical(address: std::net::SocketAddr) -> std::net::SocketAddr {
-    (address.ip().to_canonical(), address.port()).into()
 }
 
 /// Writes what is not printable ASCII as an escape.

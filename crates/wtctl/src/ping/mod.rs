@@ -108,10 +108,12 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     client.close().await;
     match result {
         Err(end) => Err(Failure::during_work(end.to_string())),
-        Ok(()) if report.is_good() => Ok(()),
-        Ok(()) => Err(Failure::during_work(
-            "nothing came back; does the server echo on this path?",
-        )),
+        Ok(()) => match report.missing() {
+            None => Ok(()),
+            Some(what) => Err(Failure::during_work(format!(
+                "{what} came back; does the server echo on this path?"
+            ))),
+        },
     }
 }
 

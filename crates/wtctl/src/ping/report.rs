@@ -57,10 +57,19 @@ impl Report {
         }
     }
 
-    /// Returns whether something came back in each way.
-    pub(super) fn is_good(&self) -> bool {
-        let mut all = self.datagrams.iter().chain(&self.streams);
-        all.all(|series| series.figures().received > 0)
+    /// Says of what that was sent nothing came back.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        let missing = |series: &Option<Series>| {
+            series
+                .as_ref()
+                .is_some_and(|series| series.figures().received == 0)
+        };
+        match (missing(&self.datagrams), missing(&self.streams)) {
+            (false, false) => None,
+            (true, false) if self.streams.is_some() => Some("no datagram"),
+            (false, true) if self.datagrams.is_some() => Some("no stream"),
+            _ => Some("nothing"),
+        }
     }
 
     pub(super) fn print(&self, json: bool) -> Result<(), Failure> {

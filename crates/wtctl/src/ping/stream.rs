@@ -44,15 +44,16 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Makes one round trip; `None` when it failed.
+/// Makes one round trip; `None` when it failed, or less came back than was sent.
 async fn trip(session: Session, payload: Bytes) -> Option<Duration> {
     let started = Instant::now();
     let (mut send, mut recv) = session.open_bi().await.ok()?.split();
-    let most = payload.len() + MORE;
+    let size = payload.len();
     let write = async {
         send.write_chunk(payload).await.ok()?;
         send.finish().ok()
     };
-    let (written, read) = tokio::join!(write, recv.read_to_end(most));
-    written.and(read.ok()).map(|_| started.elapsed())
+    let (written, read) = tokio::join!(write, recv.read_to_end(size + MORE));
+    let answer = written.and(read.ok())?;
+    (answer.len() >= size).then(|| started.elapsed())
 }

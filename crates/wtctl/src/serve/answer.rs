@@ -14,7 +14,7 @@ use super::{
     route::{NoRoute, Route},
     session,
 };
-use crate::stop::Stop;
+use crate::{reach::canonical, stop::Stop};
 
 /// How often sessions were refused here, by cause.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,8 @@ impl Refused {
         why: &'static str,
         detail: Option<&str>,
     ) {
-        let (peer, path) = (request.remote_address(), request.path().to_owned());
+        let peer = canonical(request.remote_address());
+        let path = request.path().to_owned();
         tracing::info!(%peer, path, %status, why, detail, "refused a session");
         *self.lock().entry(why).or_default() += 1;
         if let Err(error) = request.reject(status) {
@@ -56,7 +57,7 @@ pub(super) async fn answer(
     refused: Refused,
     stop: Stop,
 ) {
-    let peer = request.remote_address();
+    let peer = canonical(request.remote_address());
     let route = match Route::parse(request.path(), request.query()) {
         Ok(Route::Refuse(status)) => {
             return refused.refuse(request, status, "as the path asks", None);
