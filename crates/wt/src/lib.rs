@@ -70,6 +70,8 @@ pub use wt_core::{
     http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
+#[cfg(feature = "monitor")]
+pub use wt_monitor as monitor;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;
