@@ -51,6 +51,24 @@ async fn clients_beyond_the_handshakes_in_progress_wait_their_turn() {
 }
 
 #[tokio::test]
+async fn under_load_clients_show_that_they_are_where_they_say() {
+    // The one handshake that may be in progress is more than half of them.
+    for (handshakes, validated) in [(1, 3), (1024, 0)] {
+        let mut config = config();
+        config.limits.handshakes = handshakes;
+        let server = Server::bind(&config).unwrap();
+        let mut asking = clients(&server, &config, 3);
+        accept(&server, 3).await;
+        while let Some(result) = asking.join_next().await {
+            result.unwrap();
+        }
+        let stats = server.stats();
+        assert_eq!(stats.connections_accepted, 3);
+        assert_eq!(stats.addresses_validated, validated);
+    }
+}
+
+#[tokio::test]
 async fn requests_beyond_the_server_s_queue_wait_in_their_connections() {
     let mut config = config();
     config.limits.server_requests = 1;

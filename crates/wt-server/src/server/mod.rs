@@ -1,20 +1,38 @@
 //! The server: an endpoint whose connections bring requests for sessions.
 
+mod diagnostics;
+mod shutdown;
+mod stats;
+
 use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, Semaphore, mpsc},
+    sync::{
+        Mutex as AsyncMutex, Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
 use wt_core::{
-    BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest, config::ServerConfig,
+    BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest,
+    config::ServerConfig,
+    events::{Event, Events},
+};
+
+pub use self::{
+    diagnostics::{Issue, ServerDiagnostics},
+    shutdown::Shutdown,
+    stats::ServerStats,
 };
 
 /// A WebTransport server.
@@ -32,6 +50,9 @@ struct Inner {
     requests: AsyncMutex<mpsc::Receiver<SessionRequest>>,
     connections: Connections,
     acceptor: JoinHandle<()>,
+    config: ServerConfig,
+    started: Instant,
+    closed: AtomicBool,
 }
 
 impl Drop for Inner {
@@ -43,11 +64,26 @@ impl Drop for Inner {
 
 /// The connections that are alive.
 #[derive(Clone, Debug, Default)]
-struct Connections(Arc<Mutex<HashMap<usize, Connection>>>);
+struct Connections(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    alive: Mutex<HashMap<usize, Connection>>,
+    /// How many there ever were.
+    accepted: AtomicU64,
+    /// How many clients were asked to show that they are where they say.
+    retries: AtomicU64,
+}
 
 impl Connections {
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<usize, Connection>) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.0.alive.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, connection: &Connection) {
+        self.0.accepted.fetch_add(1, Relaxed);
+        let id = connection.stable_id();
+        self.with(|all| all.insert(id, connection.clone()));
     }
 }
 
@@ -61,7 +97,7 @@ impl Server {
         let endpoint = Endpoint::server(config)?;
         let (sender, receiver) = mpsc::channel(config.limits.server_requests);
         let connections = Connections::default();
-        let handshakes = Semaphore::new(config.limits.handshakes);
+        let handshakes = config.limits.handshakes;
         let clients = take_clients(endpoint.clone(), handshakes, sender, connections.clone());
         let acceptor = tokio::spawn(clients);
         let requests = AsyncMutex::new(receiver);
@@ -70,7 +106,22 @@ impl Server {
             requests,
             connections,
             acceptor,
+            config: config.clone(),
+            started: Instant::now(),
+            closed: AtomicBool::new(false),
         })))
+    }
+
+    /// Returns the configuration that the server was bound with.
+    #[must_use]
+    pub fn config(&self) -> &ServerConfig {
+        &self.0.config
+    }
+
+    /// Returns whether clients are taken: `true` until [`Self::close`] begins.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        !self.0.closed.load(Relaxed)
     }
 
     /// Returns the address that the server listens on.
@@ -96,6 +147,15 @@ impl Server {
         self.0.endpoint.refusals()
     }
 
+    /// Listens to what happens on all connections from now on: requests, sessions, streams, and how
+    /// they end.
+    ///
+    /// Events only tell; requests are answered by who takes them with [`Self::accept`].
+    #[doc(alias = "SESSION_REQUEST")]
+    pub fn events(&self) -> Events<Event> {
+        self.0.endpoint.events()
+    }
+
     /// Returns the connections that are alive, in no order.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
@@ -114,25 +174,37 @@ impl Server {
         self.0.requests.lock().await.recv().await
     }
 
-    /// Shuts down in order, within `grace`.
-    ///
-    /// Takes no new clients and sessions, asks every session to finish, leaves them half of the time
-    /// to do so, closes the rest with code 0, and waits until the peers know. The last tenth of the
-    /// time is for what QUIC has to say.
+    /// Shuts down in order, within `grace`, as [`Self::shut_down`] does with code 0.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe in that it may be called again; sessions that were asked to finish stay asked.
     pub async fn close(&self, grace: Duration) {
+        self.shut_down(&Shutdown::new(grace)).await;
+    }
+
+    /// Shuts down in order.
+    ///
+    /// Takes no new clients and sessions, asks every session to finish, leaves them half of the time
+    /// to do so, closes the rest with the code and reason given, and waits until the peers know. The
+    /// last tenth of the time is for what QUIC has to say.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe in that it may be called again; sessions that were asked to finish stay asked.
+    pub async fn shut_down(&self, shutdown: &Shutdown) {
+        self.0.closed.store(true, Relaxed);
+        let grace = shutdown.grace;
         let start = Instant::now();
         let (halfway, late, deadline) = (start + grace / 2, start + grace * 9 / 10, start + grace);
         self.0.endpoint.stop_accepting();
         let mut closing = JoinSet::new();
         for connection in self.connections() {
             connection.goaway();
+            let (code, reason) = (shutdown.code, shutdown.reason.clone());
             closing.spawn(async move {
                 let _ = timeout_at(halfway, connection.idle()).await;
-                let _ = timeout_at(late, connection.close(0, "")).await;
+                let _ = timeout_at(late, connection.close(code, &reason)).await;
             });
         }
         while closing.join_next().await.is_some() {}
@@ -148,25 +220,37 @@ impl Server {
 /// Takes clients until the endpoint closes; each connection has a task that ends with it.
 async fn take_clients(
     endpoint: Endpoint,
-    handshakes: Semaphore,
+    limit: usize,
     requests: mpsc::Sender<SessionRequest>,
     connections: Connections,
 ) {
-    let handshakes = Arc::new(handshakes);
+    let handshakes = Arc::new(Semaphore::new(limit));
     let mut tasks = JoinSet::new();
     loop {
         while tasks.try_join_next().is_some() {}
         let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
         };
-        let Some(incoming) = endpoint.accept().await else {
+        let Some(mut incoming) = endpoint.accept().await else {
             return;
         };
+        // Under load nobody gets a handshake for a forged address (RFC 9000, 8.1.2).
+        if handshakes.available_permits() * 2 < limit && !incoming.is_validated() {
+            match incoming.retry() {
+                Ok(()) => {
+                    connections.0.retries.fetch_add(1, Relaxed);
+                    continue;
+                }
+                Err(back) => incoming = *back,
+            }
+        }
         let (requests, connections) = (requests.clone(), connections.clone());
         tasks.spawn(async move {
-            // A handshake that fails is counted and logged by the endpoint.
-            if let Ok(connection) = incoming.accept().await {
-                drop(permit);
+            // Boxed, so that an idle connection does not hold what only its handshake needs. One that
+            // fails is counted and logged by the endpoint.
+            let connection = Box::pin(incoming.accept()).await;
+            drop(permit);
+            if let Ok(connection) = connection {
                 serve(connection, &requests, &connections).await;
             }
         });
@@ -179,12 +263,18 @@ async fn serve(
     requests: &mpsc::Sender<SessionRequest>,
     connections: &Connections,
 ) {
-    let id = connection.stable_id();
-    connections.with(|all| all.insert(id, connection.clone()));
+    connections.add(&connection);
     while let Ok(request) = connection.accept_session().await {
-        if requests.send(request).await.is_err() {
-            break;
+        match requests.try_send(request) {
+            Ok(()) => {}
+            // Boxed for the same reason as the handshake: it happens seldom.
+            Err(TrySendError::Full(request)) => {
+                if Box::pin(requests.send(request)).await.is_err() {
+                    break;
+                }
+            }
+            Err(TrySendError::Closed(_)) => break,
         }
     }
-    connections.with(|all| all.remove(&id));
+    connections.with(|all| all.remove(&connection.stable_id()));
 }

@@ -1,0 +1,97 @@
+//! An application that runs.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use wt_core::observe::{Observe, Snapshot};
+
+use super::{AppError, AppStats, hooks::Ending, serving::Serving};
+use crate::server::{Server, Shutdown};
+
+/// An application that runs: clients are taken and requests answered.
+///
+/// End it with [`Self::shut_down`]. Dropping it ends it at once, without its shutdown hooks.
+#[must_use = "dropping it stops the application"]
+pub struct RunningApp {
+    serving: Serving,
+    shutdown: Shutdown,
+    /// Never locked: the steps are `Send` alone, and others may look at the application meanwhile.
+    ending: Mutex<Ending>,
+}
+
+impl RunningApp {
+    pub(super) const fn new(serving: Serving, shutdown: Shutdown, ending: Ending) -> Self {
+        Self {
+            serving,
+            shutdown,
+            ending: Mutex::new(ending),
+        }
+    }
+
+    /// Returns the address that the application listens on.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.server().local_addr()
+    }
+
+    /// Returns the server beneath. Its requests belong to the application: do not take them.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        self.serving.server()
+    }
+
+    /// Returns figures of the application.
+    #[must_use]
+    pub fn stats(&self) -> AppStats {
+        self.serving.stats()
+    }
+
+    /// Shuts down in order, as [`AppConfig::shutdown`](crate::AppConfig::shutdown) says.
+    ///
+    /// Takes no new clients and refuses requests with 503; asks every session to finish (GOAWAY and
+    /// drain); gives them half of the time; closes the rest with the code and reason set; gives
+    /// handlers the rest of the time to return, then drops them; runs the shutdown hooks; stops the
+    /// resources.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Shutdown`] when a hook failed; everything else was done all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: if the future is dropped, what is left of the application ends at once,
+    /// without its shutdown hooks.
+    pub async fn shut_down(self) -> Result<(), AppError> {
+        self.serving.shut_down(&self.shutdown).await;
+        let ending = self.ending.into_inner();
+        ending.unwrap_or_else(PoisonError::into_inner).run().await
+    }
+}
+
+impl Observe for RunningApp {
+    fn observe(&self) -> Snapshot {
+        let stats = self.stats();
+        let mut snapshot = self.server().observe();
+        snapshot.kind = "app";
+        snapshot
+            .with_gauge("handlers", stats.sessions_active as f64)
+            .with_counter("requests", stats.requests)
+            .with_counter("sessions_accepted", stats.sessions_accepted)
+            .with_counter("handlers_failed", stats.handlers_failed)
+            .with_counter("handlers_panicked", stats.handlers_panicked)
+    }
+}
+
+impl std::fmt::Debug for RunningApp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningApp")
+            .field("server", self.server())
+            .finish_non_exhaustive()
+    }
+}
