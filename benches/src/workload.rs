@@ -84,7 +84,7 @@ impl Kind {
 /// Enough for all that is in flight in most workloads.
 const STREAMS: u32 = 1024;
 /// What a server offers that waits for clients.
-const FEW_STREAMS: u32 = 100;
+pub(crate) const FEW_STREAMS: u32 = 100;
 
 const fn all(name: &'static str, kind: Kind, streams: u32) -> Workload {
     Workload {

@@ -79,3 +79,16 @@ fn a_workload_that_nobody_knows_is_an_error() {
         .unwrap();
     assert!(!output.status.success());
 }
+
+#[test]
+fn publish_subscribe_loses_nothing() {
+    let few = "--smoke --connections 4 --subscribers 20 --messages 100 --rounds 1";
+    let output = Command::new(env!("CARGO_BIN_EXE_pubsub"))
+        .args(few.split(' '))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    assert!(text.contains("no message was lost"), "{text}");
+}

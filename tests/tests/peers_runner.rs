@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use peers::{folder, identity, payload, within};
+use peers::{client, folder, identity, payload, within};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use wt::Session;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_interop-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_interop-client");
@@ -390,6 +391,60 @@ async fn the_server_says_where_it_listens_and_ends_in_order() {
         .await
         .unwrap();
     assert_eq!(rest, "");
+}
+
+#[tokio::test]
+async fn the_server_has_the_paths_of_pywebtransports_tests() {
+    let (mut server, _) = site(&["--pywebtransport"]).await;
+    let client = client();
+    let connect = async |path: &str| {
+        let url = format!("{}{path}", server.origin);
+        within(client.connect(url)).await
+    };
+    let ask = async |session: &Session, sent: &[u8]| {
+        let mut stream = within(session.open_bi()).await.unwrap();
+        within(stream.send.write_all(sent)).await.unwrap();
+        stream.send.finish().unwrap();
+        within(stream.recv.read_to_end(1 << 21)).await.unwrap()
+    };
+    for path in ["/", "/echo"] {
+        let session = connect(path).await.unwrap();
+        assert_eq!(ask(&session, b"").await, "ECHO: ");
+        let large = payload(1 << 20);
+        assert!(ask(&session, &large).await == [b"ECHO: ", &large[..]].concat());
+        session.send_datagram(b"hi").unwrap();
+        assert_eq!(within(session.recv_datagram()).await.unwrap(), "ECHO: hi");
+    }
+    for path in ["/structured-echo/json", "/structured-echo/msgpack"] {
+        let session = connect(path).await.unwrap();
+        // The client keeps the stream open and waits for each message.
+        let mut stream = within(session.open_bi()).await.unwrap();
+        for message in [&b"\0\x01\0\0\0\x02{}"[..], b"\0\x02\0\0\0\x02[]"] {
+            within(stream.send.write_all(message)).await.unwrap();
+            let mut echoed = vec![0; message.len()];
+            within(stream.recv.read_exact(&mut echoed)).await.unwrap();
+            assert_eq!(echoed, message);
+        }
+        session.send_datagram(b"\0\x01{}").unwrap();
+        assert_eq!(
+            &within(session.recv_datagram()).await.unwrap()[..],
+            b"\0\x01{}"
+        );
+    }
+    let session = connect("/health").await.unwrap();
+    let health = within(session.recv_datagram()).await.unwrap();
+    let health: Value = serde_json::from_slice(&health).unwrap();
+    assert_eq!(health["status"], "healthy");
+    assert!(health["active_sessions"].as_u64() >= Some(1), "{health}");
+    assert_eq!(within(session.closed()).await.code(), Some(0));
+    let session = connect("/stats").await.unwrap();
+    let stats = within(session.accept_bi()).await.unwrap();
+    let stats = within(stats.split().1.read_to_end(1000)).await.unwrap();
+    assert!(serde_json::from_slice::<Value>(&stats).unwrap()["uptime"].is_f64());
+    let error = connect("/nowhere").await.unwrap_err();
+    assert_eq!(error.status().map(|status| status.as_u16()), Some(404));
+    within(client.close()).await;
+    assert_eq!(server.terminate().await, 0);
 }
 
 #[tokio::test]

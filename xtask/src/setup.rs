@@ -339,7 +339,7 @@ fn python_peers(missing: &mut Missing) -> Result<(), String> {
     if !succeeds(Command::new(python).args(["-c", "import ensurepip, venv"])) {
         apt(&["python3-venv"]);
     }
-    let modules = "import aioquic, pywebtransport";
+    let modules = "import aioquic, msgpack, pywebtransport";
     if !environment("python-peers", python, "requirements.txt", modules)? {
         let what =
             "no Python peers: Python 3.11 or newer with venv, and tests/python/requirements.txt";

@@ -13,6 +13,7 @@ use super::{
     LOOPBACK, RecvHalf, Result, SEND_WINDOW, SOCKET_BUFFER, STREAM_WINDOW, SendHalf, Server,
     Session, Settings, Stack, WINDOW,
 };
+use crate::workload::FEW_STREAMS;
 
 /// Sessions on one connection, when a workload wants several.
 const SESSIONS: usize = 128;
@@ -30,10 +31,13 @@ fn transport(settings: Settings) -> TransportConfig {
     transport.stream_receive_window = STREAM_WINDOW.into();
     transport.receive_window = WINDOW.into();
     transport.send_window = SEND_WINDOW;
-    // As with the others, there is nothing to grow.
-    let streams = StreamCredit::new(settings.streams.into(), settings.streams.into());
-    transport.streams_bidi = streams;
-    transport.streams_uni = streams;
+    if settings.streams > FEW_STREAMS {
+        // As with the others, there is nothing to grow. Where few are wanted, growing is the way of
+        // this stack.
+        let streams = StreamCredit::new(settings.streams.into(), settings.streams.into());
+        transport.streams_bidi = streams;
+        transport.streams_uni = streams;
+    }
     transport.datagram_send_buffer = DATAGRAM_SEND_BUFFER;
     transport.datagram_receive_buffer = DATAGRAM_RECEIVE_BUFFER;
     transport.socket_buffer = SOCKET_BUFFER;

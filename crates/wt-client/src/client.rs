@@ -2,34 +2,50 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
-use tokio::time::Instant;
-use wt_core::{BindError, Connection, Endpoint, ErrorCode, config::ClientConfig};
+use http::HeaderMap;
+use tokio::runtime::Handle;
+use wt_core::{BindError, Endpoint, ErrorCode, config::ClientConfig};
 
 use crate::{
-    connect::{Connect, ConnectError},
+    connect::Connect,
+    lock::lock,
+    proxy::ProxyConfig,
+    slot::Slot,
+    stats::{ClientDiagnostics, ClientStats, ConnectionStates, Recorder},
     target::Target,
+    track::Tracker,
 };
 
 /// A WebTransport client.
 ///
-/// A cheap handle: clones share one UDP socket and, with [`Self::with_pooling`], the connections.
+/// A cheap handle: clones share one UDP socket, the default header fields, the figures and, with
+/// [`Self::with_pooling`], the connections.
 #[derive(Clone, Debug)]
 #[doc(alias = "WebTransportClient")]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
     pooling: bool,
+    proxy: Option<Arc<ProxyConfig>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: ClientConfig,
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
+    /// What the socket is driven by.
+    pub(crate) runtime: Handle,
+    pub(crate) recorder: Recorder,
+    pub(crate) tracker: Tracker,
+    default_headers: Mutex<Arc<HeaderMap>>,
     /// Connections by authority, of clients that pool.
-    pool: Mutex<HashMap<String, Connection>>,
+    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    closed: AtomicBool,
 }
 
 impl Client {
@@ -39,15 +55,22 @@ impl Client {
     ///
     /// See [`BindError`].
     pub fn new(config: ClientConfig) -> Result<Self, BindError> {
+        let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let endpoint = Endpoint::client(&config)?;
         let inner = Inner {
             config,
             endpoint,
-            pool: Mutex::default(),
+            runtime,
+            recorder: Recorder::default(),
+            tracker: Tracker::default(),
+            default_headers: Mutex::default(),
+            slots: Mutex::default(),
+            closed: AtomicBool::new(false),
         };
         Ok(Self {
             inner: Arc::new(inner),
             pooling: false,
+            proxy: None,
         })
     }
 
@@ -59,11 +82,34 @@ impl Client {
         self
     }
 
+    /// Returns the client with a proxy, which makes connecting fail: see [`ProxyConfig`].
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: ProxyConfig) -> Self {
+        self.proxy = Some(Arc::new(proxy));
+        self
+    }
+
     /// Connects to a URL: `https://host[:port]/path[?query]`.
     ///
     /// The returned builder takes header fields, subprotocols and a time limit; `.await` it.
     pub fn connect(&self, url: impl Into<String>) -> Connect {
         Connect::new(self.clone(), url.into(), self.pooling)
+    }
+
+    /// Sets header fields that each request of all handles of this client carries from now on.
+    ///
+    /// They take the place of fields of the same name in the configuration; those of a call take
+    /// theirs. The fields that were set before are gone. A
+    /// [`ReconnectingClient`](crate::ReconnectingClient) sends the new ones with its next request, so
+    /// this is the place for a token that expires.
+    pub fn set_default_headers(&self, headers: HeaderMap) {
+        *lock(&self.inner.default_headers) = Arc::new(headers);
+    }
+
+    /// Returns the header fields of [`Self::set_default_headers`].
+    #[must_use]
+    pub fn default_headers(&self) -> Arc<HeaderMap> {
+        lock(&self.inner.default_headers).clone()
     }
 
     /// Returns the configuration.
@@ -78,95 +124,64 @@ impl Client {
         &self.inner.endpoint
     }
 
+    /// Returns figures of the attempts to connect so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.inner.recorder.stats()
+    }
+
+    /// Returns figures, connections by state, and from them what somebody should look at.
+    #[must_use]
+    pub fn diagnostics(&self) -> ClientDiagnostics {
+        let census = self.inner.tracker.census();
+        let alive = self.inner.endpoint.open_connections();
+        ClientDiagnostics {
+            stats: self.stats(),
+            connections: ConnectionStates {
+                connecting: census.connecting,
+                connected: census.connected,
+                draining: census.draining,
+                closing: alive.saturating_sub(census.alive()),
+            },
+            sessions: census.sessions,
+        }
+    }
+
+    /// Returns whether [`Self::close`] was called on a handle of this client.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.closed.load(SeqCst)
+    }
+
     /// Lets the connections end and waits until the servers know, at most for
     /// `limits.close_timeout`.
     ///
     /// Close the sessions before: sessions that are still open are cut off at the end of that time.
+    /// From the call on, connecting fails with [`ConnectError::Closed`](crate::ConnectError::Closed).
+    /// May be called again.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn close(&self) {
-        self.pool(HashMap::clear);
-        self.inner
-            .endpoint
-            .wait_idle(self.inner.config.limits.close_timeout)
-            .await;
+        self.inner.closed.store(true, SeqCst);
+        lock(&self.inner.slots).clear();
+        let limit = self.inner.config.limits.close_timeout;
+        self.inner.endpoint.wait_idle(limit).await;
         self.inner.endpoint.close(ErrorCode::H3_NO_ERROR, "");
-        self.inner
-            .endpoint
-            .wait_idle(self.inner.config.limits.close_timeout)
-            .await;
+        self.inner.endpoint.wait_idle(limit).await;
     }
 
-    fn pool<T>(&self, f: impl FnOnce(&mut HashMap<String, Connection>) -> T) -> T {
-        f(&mut self
-            .inner
-            .pool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn proxy(&self) -> Option<&ProxyConfig> {
+        self.proxy.as_deref()
     }
 
-    /// Returns a pooled connection on which another session can be opened.
-    pub(crate) fn pooled(&self, authority: &str) -> Option<Connection> {
-        self.pool(|pool| {
-            pool.retain(|_, connection| connection.close_reason().is_none());
-            let connection = pool.get(authority)?;
-            connection
-                .can_open_session()
-                .is_ok()
-                .then(|| connection.clone())
-        })
+    /// Returns where the pooled connection to a target is kept.
+    ///
+    /// Places that are empty are forgotten on the way.
+    pub(crate) fn slot(&self, target: &Target) -> Arc<Slot> {
+        let mut slots = lock(&self.inner.slots);
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || !slot.is_vacant());
+        slots.entry(target.authority.clone()).or_default().clone()
     }
-
-    pub(crate) fn keep(&self, authority: &str, connection: &Connection) {
-        self.pool(|pool| pool.insert(authority.to_owned(), connection.clone()));
-    }
-
-    /// Dials the addresses of a target in turn until one answers.
-    pub(crate) async fn dial(
-        &self,
-        target: &Target,
-        deadline: Instant,
-    ) -> Result<Connection, ConnectError> {
-        let addresses = resolve(target).await?;
-        let mut last = None;
-        let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        for (tried, address) in (0..).zip(addresses) {
-            // An address that does not answer must leave time for the others.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / (count - tried).max(1);
-            let attempt = self.inner.endpoint.connect(address, &target.host);
-            match tokio::time::timeout(share, attempt).await {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(error)) => {
-                    tracing::debug!(%address, %error, "could not connect");
-                    last = Some(ConnectError::Session(error));
-                }
-                Err(_) => {
-                    tracing::debug!(%address, "no answer");
-                    last.get_or_insert(ConnectError::NoAnswer { address });
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| ConnectError::NoAddress {
-            host: target.host.clone(),
-        }))
-    }
-}
-
-/// Finds the addresses of a target, each once.
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
-    let failed = |source: std::io::Error| ConnectError::Resolve {
-        host: target.host.clone(),
-        reason: source.to_string(),
-    };
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port));
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in found.await.map_err(failed)? {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    Ok(addresses)
 }

@@ -15,13 +15,49 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What stands on it:
+//!
+//! | Type | Is |
+//! |---|---|
+//! | [`ReconnectingClient`] | a session that is made again whenever it is lost |
+//! | [`LoadBalancer`] | sessions spread over several servers |
+//! | [`ClientFleet`] | several clients used as one |
+//! | [`Browser`] | one session at a time, with a history |
+//! | [`pool`] | connections, sessions and streams to borrow |
 
+mod balance;
+mod browser;
 mod client;
 mod connect;
+mod dial;
+mod fleet;
+mod lock;
+mod observe;
+pub mod pool;
+mod proxy;
+mod reconnect;
+mod setting;
+mod slot;
+mod stats;
 mod target;
+mod track;
 
+pub use balance::{
+    BalanceError, BalancerConfig, BalancerStats, LoadBalancer, Strategy, TargetStats,
+    UnknownStrategy,
+};
+pub use browser::Browser;
 pub use client::Client;
 pub use connect::{Connect, ConnectError};
+pub use fleet::{ClientFleet, FleetError};
+pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
+pub use proxy::ProxyConfig;
+pub use reconnect::{
+    ConnectFailure, ReconnectError, ReconnectEvent, ReconnectStats, ReconnectingClient, RetryPolicy,
+};
+pub use setting::InvalidSetting;
+pub use stats::{ClientDiagnostics, ClientIssue, ClientStats, ConnectionStates};
 pub use target::{InvalidUrl, Target};
 pub use wt_core::{
     BiStream, BindError, IncomingStream, RecvStream, SendStream, Session, SessionError,

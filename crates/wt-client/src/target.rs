@@ -1,5 +1,7 @@
 //! Where a URL leads.
 
+use std::{fmt, str::FromStr};
+
 use url::{Host, Url};
 
 /// What a WebTransport URL says (draft-16, 3.2: `https` only).
@@ -36,6 +38,7 @@ impl Target {
     ///
     /// [`InvalidUrl`] when it is none, has another scheme than `https`, or no host.
     #[doc(alias = "parse_webtransport_url")]
+    #[doc(alias = "validate_url")]
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let invalid = |reason: &str| InvalidUrl {
             url: url.to_owned(),
@@ -73,6 +76,21 @@ impl Target {
     }
 }
 
+impl FromStr for Target {
+    type Err = InvalidUrl;
+
+    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
+        Self::parse(url)
+    }
+}
+
+/// Writes the URL as it is asked for: without user information and fragment.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}{}", self.authority, self.path)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +104,8 @@ mod tests {
             path: path.to_owned(),
         };
         assert_eq!(target, expected);
+        // What is written is read as the same.
+        assert_eq!(target.to_string().parse(), Ok(expected));
     }
 
     #[test]

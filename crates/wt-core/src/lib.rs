@@ -37,7 +37,7 @@ pub mod util;
 
 /// Buffers, as the methods here take and give them.
 pub use bytes;
-pub use connection::Connection;
+pub use connection::{Connection, WeakConnection};
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};
 /// Status codes and header fields, as the methods here take and give them.
@@ -45,6 +45,7 @@ pub use http;
 pub use refusal::{RefusalCause, Refusals};
 pub use session::{
     Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
+    WeakSession,
 };
 pub use state::{ConnectionState, StreamDirection, StreamState};
 pub use stats::{ConnectionStats, EndpointStats, SessionStats};

@@ -194,3 +194,45 @@ async fn a_waiting_sender_wakes_when_the_session_ends() {
     });
     assert_eq!(error, end);
 }
+
+#[tokio::test]
+async fn a_ticket_is_dropped_when_its_datagram_leaves() {
+    use futures_util::FutureExt;
+    use std::sync::Arc;
+    let (server, mut client) = configs();
+    client.transport.datagram_send_buffer = 3000;
+    let pair = pair_with(&server, &client).await;
+    let (server, client) = pair.session().await;
+    let tickets = Arc::new(());
+    let held = || Arc::strong_count(&tickets) - 1;
+    // On this thread nothing leaves until this task waits.
+    for n in 1..=2 {
+        let send = client.send_datagram_with_ticket(pattern(1000), tickets.clone());
+        within(send).await.unwrap();
+        assert_eq!(held(), n);
+    }
+    // There is no room for a third, and giving up gives its ticket back.
+    let mut send = Box::pin(client.send_datagram_with_ticket(pattern(1000), tickets.clone()));
+    assert!(send.as_mut().now_or_never().is_none());
+    drop(send);
+    assert_eq!(held(), 2);
+    for _ in 0..2 {
+        assert_eq!(within(server.recv_datagram()).await, Ok(pattern(1000)));
+    }
+    assert_eq!(held(), 0);
+    // One that does not fit, and one that is pushed out by others.
+    let large = client.send_datagram_with_ticket(pattern(3000), tickets.clone());
+    assert!(matches!(
+        large.await,
+        Err(SendDatagramError::TooLarge { .. })
+    ));
+    assert_eq!(held(), 0);
+    client
+        .send_datagram_with_ticket(pattern(1000), tickets.clone())
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        client.send_datagram(pattern(1000)).unwrap();
+    }
+    assert_eq!(held(), 0);
+}

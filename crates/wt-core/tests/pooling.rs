@@ -373,6 +373,8 @@ async fn credit_for_streams_that_were_reset_is_no_way_to_fill_memory() {
     let raw = raw(|config| {
         config.session.max_streams_uni = 100;
         config.transport.receive_window = window;
+        // What fills the window keeps the server from seeing that more streams are wanted.
+        config.transport.streams_uni = StreamCredit::new(100, 1280);
     })
     .await;
     let (server, client) = raw.session().await;

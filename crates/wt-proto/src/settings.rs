@@ -174,6 +174,7 @@ impl Settings {
             }
             settings.entries.push((setting, value));
         }
+        settings.entries.shrink_to_fit();
         Ok(settings)
     }
 

@@ -8,10 +8,12 @@
 
 use std::{error::Error, time::Duration};
 
+use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use wt::{
-    Accept, BiStream, Client, ClientConfig, ErrorCode, Identity, ReadError, RecvStream, Server,
-    ServerConfig, ServerVerification, Session, SessionError, SessionRequest, http::StatusCode,
+    Accept, BiStream, Client, ClientConfig, ConnectError, ErrorCode, Event, Fault, Identity,
+    ReadError, RecvStream, Server, ServerConfig, ServerVerification, Session, SessionError,
+    SessionRequest, http::StatusCode,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -138,4 +140,28 @@ fn certificate() -> Result {
     let identity = Identity::self_signed(["localhost", "127.0.0.1"])?;
     println!("{}", identity.certificate_hash());
     Ok(())
+}
+
+async fn events(session: Session) {
+    let mut events = session.events();
+    while let Some(Ok(event)) = events.next().await {
+        match event {
+            Event::StreamOpened { stream, .. } => println!("stream {stream}"),
+            Event::SessionClosed { error, .. } => println!("closed: {error}"),
+            other => println!("{other}"),
+        }
+    }
+}
+
+fn configuration() -> Result<ServerConfig> {
+    let mut config = ServerConfig::for_development()?;
+    config.limits.sessions_per_connection = 8;
+    config.set("transport.idle_timeout", "60s")?;
+    Ok(config.with_env()?)
+}
+
+fn errors(error: &ConnectError) {
+    if error.is_retriable() {
+        println!("{}: {error}; trying again", error.category());
+    }
 }

@@ -66,17 +66,23 @@
 //!
 //! | Feature | Default | Brings |
 //! |---|---|---|
-//! | `client` | yes | [`Client`] |
+//! | `client` | yes | [`Client`], and what stands on it: [`client`] |
 //! | `server` | yes | [`ServerApp`], [`Server`] |
 //! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |
-//! | `datagram`, `messaging`, `monitor` | no | layers that have no API yet |
+//! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
+//! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
+//! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
+//! | `monitor` | no | a layer that has no API yet |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
 #[cfg(feature = "client")]
-pub use wt_client::{Client, ClientConfig};
+pub use wt_client::{
+    BalancerConfig, Browser, Client, ClientConfig, ClientFleet, ConnectionPool, LoadBalancer,
+    PoolConfig, ReconnectEvent, ReconnectingClient, RetryPolicy, SessionPool, Strategy, StreamPool,
+};
 pub use wt_core as core;
 pub use wt_core::{
     Accept, BiStream, ConnectError, ConnectionError, ConnectionState, Dialect, DialectSet,
@@ -88,6 +94,10 @@ pub use wt_core::{
     http,
     tls::{CertificateHash, Identity, ServerVerification},
 };
+#[cfg(feature = "datagram")]
+pub use wt_datagram as datagram;
+#[cfg(feature = "messaging")]
+pub use wt_messaging as messaging;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;

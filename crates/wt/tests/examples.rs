@@ -41,6 +41,34 @@ fn start(example: &str, args: &[&str]) -> Running {
     }))
 }
 
+/// Runs an example to its end; returns what it printed.
+#[cfg(feature = "datagram")]
+fn run(example: &str) -> String {
+    let mut running = start(example, &[]);
+    let mut said = String::new();
+    let mut output = running.0.stdout.take().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    assert!(running.0.wait().unwrap().success(), "{said}");
+    said
+}
+
+#[cfg(feature = "datagram")]
+#[test]
+fn game_state_reaches_all_players() {
+    let said = run("game_state");
+    for player in ["ann", "bob", "cleo"] {
+        let line = format!("{player} saw the end of the game");
+        assert!(said.contains(&line), "{said}");
+    }
+}
+
+#[cfg(feature = "datagram")]
+#[test]
+fn reliable_datagrams_all_arrive() {
+    let said = run("reliable_datagrams");
+    assert!(said.contains("100 of 100 messages arrived"), "{said}");
+}
+
 #[test]
 fn echo_client_gets_back_what_it_sends() {
     let mut server = start("echo_server", &["127.0.0.1:0"]);
@@ -75,4 +103,24 @@ fn echo_client_gets_back_what_it_sends() {
         lines.recv_timeout(LIMIT).unwrap(),
         "the session was closed by the peer with code 0: done"
     );
+}
+
+/// Runs an example to its end and compares what it prints with what its documentation says.
+#[cfg(feature = "messaging")]
+fn runs_as_documented(example: &str, source: &str) {
+    let mut running = start(example, &[]);
+    let mut said = String::new();
+    let output = running.0.stdout.as_mut().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    assert!(running.0.wait().unwrap().success(), "{said}");
+    let shown = source.split("//! ```").nth(1).unwrap();
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("//! "));
+    let documented: Vec<&str> = lines.filter(|line| !line.starts_with('$')).collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), documented);
+}
+
+#[cfg(feature = "messaging")]
+#[test]
+fn the_chat_runs_as_documented() {
+    runs_as_documented("pubsub_chat", include_str!("../examples/pubsub_chat.rs"));
 }

@@ -28,6 +28,9 @@ struct Args {
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires_all = ["cert", "listen"])]
     key: Option<PathBuf>,
+    /// Serve the paths that PyWebTransport 0.8's end-to-end tests 01 to 10 ask for instead.
+    #[arg(long, requires = "listen")]
+    pywebtransport: bool,
     /// Say in JSON where it listens.
     #[arg(long, requires = "listen")]
     json: bool,
@@ -61,7 +64,10 @@ fn bind(listen: SocketAddr, args: &Args) -> Result<Site, Failure> {
         (Some(cert), Some(key)) => Identity::from_pem_files(cert, key)?,
         _ => Identity::self_signed(["localhost", "127.0.0.1", "::1"])?,
     };
-    let site = Site::bind(listen, identity)?;
+    let mut site = Site::bind(listen, identity)?;
+    if args.pywebtransport {
+        site = site.for_pywebtransport();
+    }
     println!("{}", site.start_line(args.json)?);
     Ok(site)
 }

@@ -2,11 +2,12 @@
 //!
 //! - [`runner`]: their part in the public QUIC interop runner, told by the environment;
 //! - [`site`]: a server with the paths that other runners and the web-platform tests ask for: [`echo`],
-//!   [`baton`] and the handlers in [`wpt`];
+//!   [`baton`] and the handlers in [`wpt`], or those of PyWebTransport's own tests, [`pywebtransport`];
 //! - [`echo`] and [`baton`] also play the client.
 
 pub mod baton;
 pub mod echo;
+pub mod pywebtransport;
 pub mod runner;
 pub mod site;
 pub mod wpt;

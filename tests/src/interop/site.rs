@@ -7,7 +7,7 @@ use http::StatusCode;
 use wt::{Identity, Server, ServerConfig, SessionRequest};
 
 use super::wpt::Stash;
-use super::{Failure, baton, echo, end_asked, wants_key_log, wpt};
+use super::{Failure, baton, echo, end_asked, pywebtransport, wants_key_log, wpt};
 
 /// Time for sessions to end when the server is stopped.
 const GRACE: Duration = Duration::from_secs(5);
@@ -17,6 +17,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Site {
     server: Server,
     certificate_sha256: String,
+    pywebtransport: Option<pywebtransport::Site>,
 }
 
 impl Site {
@@ -32,7 +33,15 @@ impl Site {
         Ok(Self {
             server: Server::bind(&config)?,
             certificate_sha256,
+            pywebtransport: None,
         })
+    }
+
+    /// Has it serve the paths of PyWebTransport's end-to-end tests instead.
+    #[must_use]
+    pub fn for_pywebtransport(mut self) -> Self {
+        self.pywebtransport = Some(pywebtransport::Site::default());
+        self
     }
 
     /// The line that says where it listens, as JSON or for people.
@@ -72,10 +81,14 @@ impl Site {
     async fn serve(&self) {
         let stash = Stash::default();
         while let Some(request) = self.server.accept().await {
-            let stash = stash.clone();
+            let (stash, pywebtransport) = (stash.clone(), self.pywebtransport.clone());
             tokio::spawn(async move {
                 let path = request.path().to_owned();
-                if let Err(error) = dispatch(request, stash).await {
+                let served = match pywebtransport {
+                    Some(site) => site.serve(request).await,
+                    None => dispatch(request, stash).await,
+                };
+                if let Err(error) = served {
                     eprintln!("{path}: {error}");
                 }
             });

@@ -34,10 +34,12 @@ pub struct TransportConfig {
     /// Bytes on all streams of a connection that were written and not acknowledged yet; writes wait beyond it.
     /// Default: 10,000,000.
     pub send_window: u64,
-    /// Bidirectional streams that the peer may have open. Default: 100, growing to 1280.
+    /// Bidirectional streams that the peer may have open. Default: 16, growing to 1280 while
+    /// they are used.
     #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub streams_bidi: StreamCredit,
-    /// Unidirectional streams that the peer may have open. Default: 100, growing to 1280.
+    /// Unidirectional streams that the peer may have open. Default: 16, growing to 1280 while
+    /// they are used.
     ///
     /// HTTP/3 itself takes three of them.
     #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
@@ -223,7 +225,8 @@ pub enum Congestion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamCredit {
-    /// Streams at the start of a connection. Default: 100.
+    /// Streams at the start of a connection. Default: 16; a connection that uses them has 64 a round trip later, and
+    /// so on.
     pub initial: u64,
     /// Streams that the credit grows to. QUIC announces streams that ended only when they are an eighth of it, so a peer
     /// that holds many may find so many fewer. Default: 1280.
@@ -239,7 +242,7 @@ impl StreamCredit {
 
 impl Default for StreamCredit {
     fn default() -> Self {
-        Self::new(100, 1280)
+        Self::new(16, 1280)
     }
 }
 

@@ -13,6 +13,9 @@ use crate::config::{StreamCredit, TransportConfig};
 /// many may find so many fewer: at least 1000 are left.
 const BROWSER_STREAMS: u64 = 1152;
 
+/// How many times as many streams a peer gets that uses more than half of what it has.
+const GROWTH: u64 = 4;
+
 /// The streams that the peer may have open at a time, as QUIC counts them.
 ///
 /// Each allowed stream takes memory from the start, so a connection begins with few and gets more
@@ -74,7 +77,7 @@ impl Allowance {
         let in_use = (kind.halves.fetch_add(halves(dir), SeqCst) + halves(dir)) / halves(dir);
         let now = kind.now.load(SeqCst);
         if in_use as u64 * 2 > now && now < kind.max {
-            self.raise(quic, dir, now.saturating_mul(2));
+            self.raise(quic, dir, now.saturating_mul(GROWTH));
         }
     }
 

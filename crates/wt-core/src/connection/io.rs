@@ -123,6 +123,10 @@ impl Io {
                 }
             }
         }
+        if self.out.is_empty() {
+            // Most of these streams are silent once they have begun.
+            self.out = VecDeque::new();
+        }
         stopped_reading
     }
 

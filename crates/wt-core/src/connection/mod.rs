@@ -9,7 +9,7 @@ mod wake;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Instant,
 };
 
@@ -254,6 +254,12 @@ impl Connection {
         self.inner().id()
     }
 
+    /// Returns a handle that does not keep the connection alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection(Arc::downgrade(&self.0))
+    }
+
     /// Tells the peer that no new sessions are taken and asks all sessions to finish (GOAWAY).
     pub fn goaway(&self) {
         self.inner().goaway();
@@ -305,6 +311,18 @@ impl Connection {
     #[must_use]
     pub fn close_reason(&self) -> Option<ConnectionError> {
         self.inner().end()
+    }
+}
+
+/// A handle of a [`Connection`] that does not keep it alive.
+#[derive(Clone, Debug)]
+pub struct WeakConnection(Weak<ConnRef>);
+
+impl WeakConnection {
+    /// Returns the connection; `None` when its handles are dropped and its sessions are over.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.0.upgrade().map(Connection)
     }
 }
 

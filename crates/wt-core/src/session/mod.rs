@@ -2,12 +2,13 @@
 
 mod request;
 mod shared;
+mod ticket;
 
 use std::{
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::Poll,
 };
 
@@ -62,6 +63,18 @@ impl Drop for SessionRef {
 #[doc(alias = "WebTransportSession")]
 pub struct Session(Arc<SessionRef>);
 
+/// A handle of a [`Session`] that does not keep it open.
+#[derive(Clone, Debug)]
+pub struct WeakSession(Weak<SessionRef>);
+
+impl WeakSession {
+    /// Returns the session; `None` when all its handles and streams are dropped.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Session> {
+        self.0.upgrade().map(Session)
+    }
+}
+
 /// A stream that the peer opened.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -80,6 +93,12 @@ impl Session {
 
     fn shared(&self) -> &Shared {
         self.0.shared()
+    }
+
+    /// Returns a handle that does not keep the session open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSession {
+        WeakSession(Arc::downgrade(&self.0))
     }
 
     // ---- what it is
@@ -463,6 +482,11 @@ impl Session {
     ) -> Result<(), SendDatagramError> {
         let len = payload.as_ref().len();
         let datagram = self.datagram(payload.as_ref())?;
+        self.send_framed(datagram, len).await
+    }
+
+    /// Sends a datagram that has its prefix, waiting for room; `len` is the length of its payload.
+    async fn send_framed(&self, datagram: Bytes, len: usize) -> Result<(), SendDatagramError> {
         let quic = self.shared().conn().quic();
         let mut send = pin!(quic.send_datagram_wait(datagram));
         // Mostly there is room, and nothing to wait for.

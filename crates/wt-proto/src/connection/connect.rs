@@ -93,8 +93,10 @@ impl Connection {
         self.out.request(id, Action::Write(block));
         let entry = self.new_session(session, dialect, head.path);
         let stage = Stage::Session(Box::new(entry), offered);
-        self.requests
-            .insert(id, Request::new(stage, self.config.max_field_section));
+        self.requests.insert(
+            id,
+            Box::new(Request::new(stage, self.config.max_field_section)),
+        );
         Ok(session)
     }
 
@@ -113,7 +115,7 @@ impl Connection {
         let Some(Request {
             stage: Stage::Session(session, offered),
             ..
-        }) = self.requests.get_mut(&id)
+        }) = self.requests.get_mut(&id).map(Box::as_mut)
         else {
             return Ok(());
         };

@@ -86,7 +86,8 @@ pub struct Connection {
     peer: Option<Peer>,
     /// Whether the peer's transport parameters allow QUIC datagrams; `None` until known.
     datagrams: Option<bool>,
-    requests: BTreeMap<StreamId, Request>,
+    /// Boxed, since a map makes room for several at once and most connections carry one.
+    requests: BTreeMap<StreamId, Box<Request>>,
     /// Requests whose head is complete and which wait for the peer's SETTINGS.
     held: VecDeque<StreamId>,
     /// Deadlines of the request heads that are not complete.
@@ -195,7 +196,10 @@ impl Connection {
     /// Returns the number of sessions that are connecting or open.
     #[must_use]
     pub fn session_count(&self) -> u64 {
-        let sessions = self.requests.values().filter_map(Request::session);
+        let sessions = self
+            .requests
+            .values()
+            .filter_map(|request| request.session());
         sessions.filter(|s| !s.state.is_over()).count() as u64
     }
 
@@ -213,7 +217,10 @@ impl Connection {
 
     /// Returns the ids of the sessions that are open.
     pub fn open_sessions(&self) -> impl Iterator<Item = SessionId> {
-        let sessions = self.requests.values().filter_map(Request::session);
+        let sessions = self
+            .requests
+            .values()
+            .filter_map(|request| request.session());
         sessions.filter(|s| s.state.is_open()).map(|s| s.id)
     }
 

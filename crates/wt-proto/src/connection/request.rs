@@ -1,6 +1,6 @@
 //! Request streams: from the first byte to a session, a refusal or an ordinary answer.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -109,7 +109,7 @@ impl Connection {
         self.heads_due.insert((due, id));
         let mut request = Request::new(Stage::Head, self.config.max_field_section);
         request.due = Some(due);
-        self.requests.insert(id, request);
+        self.requests.insert(id, Box::new(request));
     }
 
     /// Processes bytes of a request stream.
@@ -243,6 +243,10 @@ impl Connection {
     fn head_done(&mut self, id: StreamId) {
         if let Some(due) = self.requests.get_mut(&id).and_then(|r| r.due.take()) {
             self.heads_due.remove(&(due, id));
+            if self.heads_due.is_empty() {
+                // An empty set keeps room for the next ones.
+                self.heads_due = BTreeSet::new();
+            }
         }
     }
 
@@ -259,7 +263,7 @@ impl Connection {
         if let Some(Request {
             stage: Stage::Session(session, _),
             ..
-        }) = self.requests.remove(&id)
+        }) = self.requests.remove(&id).map(|request| *request)
         {
             self.out.event(Event::Gone { id: session.id });
         }
@@ -470,7 +474,7 @@ impl Connection {
         let session = self
             .requests
             .get(&id)
-            .and_then(Request::session)
+            .and_then(|request| request.session())
             .map(|s| s.id);
         match session {
             Some(session) => self.fail(

@@ -41,6 +41,10 @@ pub(super) fn append(
     if let Some(reason) = connection_fault(&name, &value, message) {
         return Err(HeadError::Malformed(reason));
     }
+    if headers.capacity() == 0 {
+        // By itself the first field makes room for six, and a session keeps its fields for life.
+        *headers = HeaderMap::with_capacity(1);
+    }
     headers
         .try_append(name, value)
         .map_err(|_| HeadError::TooLarge)?;

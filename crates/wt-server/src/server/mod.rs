@@ -16,7 +16,10 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, Semaphore, mpsc},
+    sync::{
+        Mutex as AsyncMutex, Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
@@ -243,9 +246,11 @@ async fn take_clients(
         }
         let (requests, connections) = (requests.clone(), connections.clone());
         tasks.spawn(async move {
-            // A handshake that fails is counted and logged by the endpoint.
-            if let Ok(connection) = incoming.accept().await {
-                drop(permit);
+            // Boxed, so that an idle connection does not hold what only its handshake needs. One that
+            // fails is counted and logged by the endpoint.
+            let connection = Box::pin(incoming.accept()).await;
+            drop(permit);
+            if let Ok(connection) = connection {
                 serve(connection, &requests, &connections).await;
             }
         });
@@ -260,8 +265,15 @@ async fn serve(
 ) {
     connections.add(&connection);
     while let Ok(request) = connection.accept_session().await {
-        if requests.send(request).await.is_err() {
-            break;
+        match requests.try_send(request) {
+            Ok(()) => {}
+            // Boxed for the same reason as the handshake: it happens seldom.
+            Err(TrySendError::Full(request)) => {
+                if Box::pin(requests.send(request)).await.is_err() {
+                    break;
+                }
+            }
+            Err(TrySendError::Closed(_)) => break,
         }
     }
     connections.with(|all| all.remove(&connection.stable_id()));

@@ -1,0 +1,587 @@
+//! The handle of RPC, and calls.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use uuid::Uuid;
+use wt_core::{BiStream, Session, SessionError};
+
+use super::{
+    Answers, Batch, CallError, Methods, RpcConfig, RpcEnd, RpcError,
+    driver::Driver,
+    message::{self, CANCEL},
+    multiplex,
+};
+
+/// How many requests wait for the driver to take them.
+const COMMANDS: usize = 16;
+
+/// The JSON of a result, or the error that the peer answered with.
+pub(super) type Answer = Result<Bytes, RpcError>;
+
+/// RPC with one peer: calls its methods, and serves [`Methods`] to it.
+///
+/// A cheap handle: clones speak of the same. A task reads and writes for all of them. RPC ends when the
+/// last one is dropped, by [`Self::close`], or with the stream or session.
+#[derive(Clone)]
+#[doc(alias = "RpcManager")]
+pub struct Rpc(Arc<Handle>);
+
+/// What the handles of the application hold together.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop.send_replace(true);
+    }
+}
+
+/// What handles, the driver and handlers share.
+pub(super) struct Shared {
+    pub(super) config: RpcConfig,
+    pub(super) methods: Methods,
+    carrier: Carrier,
+    /// One for each call that may wait for its answer.
+    permits: Semaphore,
+    stop: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    /// What messages of ours begin with, as those of PyWebTransport do.
+    label: String,
+    handle: OnceLock<Weak<Handle>>,
+}
+
+/// Where requests go.
+enum Carrier {
+    /// To the driver of one stream.
+    Stream(Link),
+    /// Into streams of their own.
+    Session(Session),
+}
+
+/// The way to the driver of a stream and back.
+pub(super) struct Link {
+    commands: mpsc::Sender<Bytes>,
+    pending: Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>,
+}
+
+#[derive(Clone)]
+enum State {
+    Open,
+    /// No more calls, but what was called may still answer.
+    Ending(RpcEnd),
+    Over(RpcEnd),
+}
+
+impl Shared {
+    /// Begins: the handle, what the driver needs, and the sign to stop.
+    fn start(
+        session: &Session,
+        carrier: Carrier,
+        methods: Methods,
+        config: RpcConfig,
+    ) -> (Rpc, Arc<Self>, watch::Receiver<bool>) {
+        let (stop, stopped) = watch::channel(false);
+        let label = if config.strict {
+            String::new()
+        } else {
+            format!("[Session:{}] ", session.id())
+        };
+        let permits = config.pending_calls.clamp(1, Semaphore::MAX_PERMITS);
+        let shared = Arc::new(Self {
+            methods,
+            carrier,
+            permits: Semaphore::new(permits),
+            stop,
+            state: watch::Sender::new(State::Open),
+            label,
+            handle: OnceLock::new(),
+            config,
+        });
+        let rpc = Rpc::of(&shared);
+        let _ = shared.handle.set(Arc::downgrade(&rpc.0));
+        (rpc, shared, stopped)
+    }
+
+    /// Puts the session before messages of the library, as PyWebTransport does.
+    pub(super) fn sign(&self, mut error: RpcError) -> RpcError {
+        if (-32768..=-32000).contains(&error.code.0) {
+            error.message.insert_str(0, &self.label);
+        }
+        error
+    }
+
+    /// The most that a batch may have, where there are batches.
+    pub(super) fn strict(&self) -> Option<usize> {
+        self.config.strict.then_some(self.config.batch)
+    }
+
+    /// Lets no more calls begin, and fails those that wait.
+    pub(super) fn refuse(&self, end: &RpcEnd) {
+        self.state.send_replace(State::Ending(end.clone()));
+        if let Carrier::Stream(link) = &self.carrier {
+            lock(&link.pending).clear();
+        }
+    }
+
+    pub(super) fn over(&self, end: RpcEnd) {
+        self.state.send_replace(State::Over(end));
+    }
+
+    /// Hands an answer to the call that waits for it. The id is JSON.
+    pub(super) fn answered(&self, id: &[u8], answer: Answer) {
+        let Carrier::Stream(link) = &self.carrier else {
+            return;
+        };
+        let id: Option<&str> = serde_json::from_slice(id).ok();
+        let call = id
+            .and_then(|id| Uuid::try_parse(id).ok())
+            .and_then(|id| lock(&link.pending).remove(&id));
+        match (call, answer) {
+            // The call may have been given up this moment.
+            (Some(call), answer) => drop(call.send(answer)),
+            (None, Err(error)) => {
+                tracing::warn!(%error, "the peer sent an error that answers no call")
+            }
+            (None, Ok(_)) => tracing::debug!("an answer came that nobody waits for"),
+        }
+    }
+
+    fn ended(&self) -> Option<RpcEnd> {
+        match &*self.state.borrow() {
+            State::Open => None,
+            State::Ending(end) | State::Over(end) => Some(end.clone()),
+        }
+    }
+
+    /// Waits until no more calls may begin.
+    async fn refused(&self) -> RpcEnd {
+        self.reach(|state| match state {
+            State::Open => None,
+            State::Ending(end) | State::Over(end) => Some(end.clone()),
+        })
+        .await
+    }
+
+    async fn reach(&self, end: impl Fn(&State) -> Option<RpcEnd>) -> RpcEnd {
+        let mut state = self.state.subscribe();
+        loop {
+            if let Some(end) = end(&state.borrow_and_update()) {
+                return end;
+            }
+            if state.changed().await.is_err() {
+                return RpcEnd::Closed;
+            }
+        }
+    }
+
+    /// Sends a sealed frame and waits for the answers to `ids`.
+    pub(super) async fn exchange(
+        &self,
+        ids: &[Uuid],
+        frame: BytesMut,
+    ) -> Result<Vec<Answer>, CallError> {
+        if let Some(end) = self.ended() {
+            return Err(end.into());
+        }
+        let exchange = async {
+            let most = self.config.pending_calls.clamp(1, Semaphore::MAX_PERMITS);
+            let permits = u32::try_from(ids.len().min(most)).unwrap_or(u32::MAX);
+            let _permits = self.permits.acquire_many(permits).await;
+            match &self.carrier {
+                Carrier::Stream(link) => self.exchange_on(link, ids, frame.freeze()).await,
+                Carrier::Session(session) => {
+                    multiplex::exchange(self, session, ids, frame.freeze()).await
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answers = exchange => answers,
+            end = self.refused() => Err(end.into()),
+        }
+    }
+
+    async fn exchange_on(
+        &self,
+        link: &Link,
+        ids: &[Uuid],
+        frame: Bytes,
+    ) -> Result<Vec<Answer>, CallError> {
+        let mut waiting = Waiting {
+            shared: self,
+            link,
+            ids,
+            sent: false,
+        };
+        let mut answers = Vec::with_capacity(ids.len());
+        for id in ids {
+            let (sender, receiver) = oneshot::channel();
+            lock(&link.pending).insert(*id, sender);
+            answers.push(receiver);
+        }
+        let ended = || self.ended().unwrap_or(RpcEnd::Closed);
+        link.commands.send(frame).await.map_err(|_| ended())?;
+        waiting.sent = true;
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(answer.await.map_err(|_| ended())?);
+        }
+        Ok(results)
+    }
+}
+
+/// Calls that wait for their answers on a stream. Those that are dropped meanwhile are taken back.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
+    ids: &'a [Uuid],
+    sent: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut pending = lock(&self.link.pending);
+        let given_up: Vec<_> = self
+            .ids
+            .iter()
+            .filter(|id| pending.remove(id).is_some())
+            .collect();
+        drop(pending);
+        if !self.sent {
+            return;
+        }
+        for id in given_up {
+            let params = format!("{{\"id\": \"{id}\"}}");
+            let mut frame = message::frame();
+            message::request(
+                &mut frame,
+                self.shared.config.strict,
+                None,
+                CANCEL,
+                params.as_bytes(),
+            );
+            message::seal(&mut frame);
+            // The peer does without the word when there is no room for it.
+            let _ = self.link.commands.try_send(frame.freeze());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rpc {
+    fn of(shared: &Arc<Shared>) -> Self {
+        let shared = shared.clone();
+        Self(Arc::new(Handle { shared }))
+    }
+
+    /// Another handle; `None` when the last one is gone.
+    pub(super) fn again(shared: &Shared) -> Option<Self> {
+        shared.handle.get()?.upgrade().map(Self)
+    }
+
+    /// Opens a bidirectional stream for RPC. The peer [accepts](Self::accept) it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, there is no RPC.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    pub async fn open(
+        session: &Session,
+        methods: Methods,
+        config: RpcConfig,
+    ) -> Result<Self, SessionError> {
+        let mut stream = session.open_bi().await?;
+        // The peer may be the first to call. What goes wrong here shows again at once.
+        let _ = stream.send.flush().await;
+        Ok(Self::on_stream(session, stream, methods, config))
+    }
+
+    /// Waits for the next bidirectional stream of the peer, for RPC.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, no stream is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    pub async fn accept(
+        session: &Session,
+        methods: Methods,
+        config: RpcConfig,
+    ) -> Result<Self, SessionError> {
+        let stream = session.accept_bi().await?;
+        Ok(Self::on_stream(session, stream, methods, config))
+    }
+
+    /// Speaks RPC on a stream of the session, as PyWebTransport 0.8 does.
+    ///
+    /// Has to be called within a tokio runtime.
+    #[must_use]
+    pub fn on_stream(
+        session: &Session,
+        stream: BiStream,
+        methods: Methods,
+        config: RpcConfig,
+    ) -> Self {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let link = Link {
+            commands,
+            pending: Mutex::default(),
+        };
+        let carrier = Carrier::Stream(link);
+        let (rpc, shared, stopped) = Shared::start(session, carrier, methods, config);
+        tokio::spawn(Driver::new(shared, stream, receiver, stopped).run());
+        rpc
+    }
+
+    /// Speaks RPC with a stream for each call, so that no call waits for another.
+    ///
+    /// Takes all bidirectional streams of the peer. Both ends have to do it this way. Has to be called
+    /// within a tokio runtime.
+    #[must_use]
+    pub fn over_session(session: &Session, methods: Methods, config: RpcConfig) -> Self {
+        let carrier = Carrier::Session(session.clone());
+        let (rpc, shared, stopped) = Shared::start(session, carrier, methods, config);
+        tokio::spawn(multiplex::run(shared, session.clone(), stopped));
+        rpc
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub fn config(&self) -> &RpcConfig {
+        &self.0.shared.config
+    }
+
+    /// Calls a method of the peer: `.await` the result.
+    ///
+    /// `params` are a tuple or a list for positional parameters, `()` for none, or a struct or a map for
+    /// named ones, which PyWebTransport 0.8 does not take.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, the peer is told that the result is not wanted any more.
+    /// The method may have run.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn call<R: DeserializeOwned>(
+        &self,
+        method: impl Into<String>,
+        params: impl Serialize,
+    ) -> Call<R> {
+        Call {
+            rpc: self.clone(),
+            timeout: self.config().call_timeout,
+            method: method.into(),
+            params: encode_params(&params),
+            result: PhantomData,
+        }
+    }
+
+    /// Has a method of the peer run, without an answer.
+    ///
+    /// Returns when the notification is on its way. Whether there is such a method, and what became of
+    /// it, is not told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, the notification was sent whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub async fn notify(
+        &self,
+        method: impl Into<String>,
+        params: impl Serialize,
+    ) -> Result<(), CallError> {
+        let frame = self.frame(None, &method.into(), &encode_params(&params)?)?;
+        self.0.shared.exchange(&[], frame).await.map(drop)
+    }
+
+    /// Makes several calls with one message; strict mode only.
+    ///
+    /// [`RpcConfig::call_timeout`] is the limit for all of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::call`].
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`]. That single calls failed is told by [`Answers::get`].
+    pub async fn batch(&self, batch: Batch) -> Result<Answers, CallError> {
+        if !self.config().strict {
+            return Err(CallError::NotStrict);
+        }
+        let (ids, mut frame) = batch.frame(self.config().batch)?;
+        self.seal(&mut frame)?;
+        let answers = self.0.shared.exchange(&ids, frame);
+        let answers = limited(self.config().call_timeout, "a batch", answers).await?;
+        Ok(Answers::new(answers))
+    }
+
+    fn frame(&self, id: Option<Uuid>, method: &str, params: &[u8]) -> Result<BytesMut, CallError> {
+        if method.is_empty() {
+            return Err(CallError::NoName);
+        }
+        let mut frame = message::frame();
+        let id = id.map(|id| id.to_string());
+        message::request(
+            &mut frame,
+            self.config().strict,
+            id.as_deref(),
+            method,
+            params,
+        );
+        self.seal(&mut frame)?;
+        Ok(frame)
+    }
+
+    fn seal(&self, frame: &mut BytesMut) -> Result<(), CallError> {
+        let size = message::seal(frame);
+        let max = self.config().max_message_size.min(u32::MAX as usize);
+        if size > max {
+            return Err(CallError::TooLarge { size, max });
+        }
+        Ok(())
+    }
+
+    /// Ends RPC: calls that wait fail here and at the peer, handlers are dropped where they are.
+    ///
+    /// Answers that are ready still reach the peer, within [`RpcConfig::close_timeout`]. Returns when
+    /// all is over; doing it again changes nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, RPC ends all the same.
+    pub async fn close(&self) {
+        self.0.shared.stop.send_replace(true);
+        self.closed().await;
+    }
+
+    /// Waits until RPC is over and says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> RpcEnd {
+        let over = |state: &State| match state {
+            State::Over(end) => Some(end.clone()),
+            _ => None,
+        };
+        self.0.shared.reach(over).await
+    }
+
+    /// Returns why no more calls can be made; `None` while they can.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<RpcEnd> {
+        self.0.shared.ended()
+    }
+}
+
+impl fmt::Debug for Rpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rpc")
+            .field("methods", &self.0.shared.methods)
+            .field("end", &self.close_reason())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call that is about to be made: `.await` it for the result.
+#[must_use = "nothing happens until it is awaited"]
+pub struct Call<R> {
+    rpc: Rpc,
+    method: String,
+    params: Result<Bytes, CallError>,
+    timeout: Option<Duration>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> Call<R> {
+    /// Limits the time for the call, waiting for room included; `None` for no limit.
+    /// [`RpcConfig::call_timeout`] by default.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+}
+
+impl<R: DeserializeOwned> Call<R> {
+    async fn run(self) -> Result<R, CallError> {
+        let id = Uuid::new_v4();
+        let frame = self.rpc.frame(Some(id), &self.method, &self.params?)?;
+        let ids = [id];
+        let answers = self.rpc.0.shared.exchange(&ids, frame);
+        let answers = limited(self.timeout, &self.method, answers).await?;
+        let answer = answers.into_iter().next().ok_or(CallError::NoAnswer)?;
+        message::decode(&answer.map_err(CallError::Remote)?).map_err(CallError::Decode)
+    }
+}
+
+impl<R: DeserializeOwned + 'static> IntoFuture for Call<R> {
+    type Output = Result<R, CallError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<R> fmt::Debug for Call<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits, but not longer than that.
+async fn limited<T>(
+    limit: Option<Duration>,
+    method: &str,
+    answers: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let Some(after) = limit else {
+        return answers.await;
+    };
+    match tokio::time::timeout(after, answers).await {
+        Ok(answers) => answers,
+        Err(_) => Err(CallError::TimedOut {
+            method: method.to_owned(),
+            after,
+        }),
+    }
+}
+
+/// The JSON of parameters: a list or an object.
+pub(super) fn encode_params(params: &impl Serialize) -> Result<Bytes, CallError> {
+    let json = message::encode(params).map_err(CallError::Encode)?;
+    match json.first() {
+        Some(b'[' | b'{') => Ok(json),
+        _ if json == "null" => Ok(Bytes::from_static(b"[]")),
+        _ => Err(CallError::SingleValue),
+    }
+}

@@ -1,0 +1,294 @@
+//! What the peer may call.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Rpc,
+    error::{RpcError, RpcErrorCode},
+    handle::Shared,
+    message::{self, RawRequest},
+};
+
+/// A handler at work: the JSON of its result.
+type Running = Pin<Box<dyn Future<Output = Result<Bytes, RpcError>> + Send>>;
+
+type Erased = Arc<dyn Fn(Request, Bytes) -> Result<Running, RpcError> + Send + Sync>;
+
+/// The methods that a peer may call, by name.
+///
+/// Handlers are async functions. They run in tasks of their own, at most
+/// [`RpcConfig::concurrency`](super::RpcConfig::concurrency) at a time; when the caller gives up or RPC
+/// ends, they are dropped where they wait. One that panics is answered with an error.
+///
+/// ```
+/// use wt_messaging::rpc::{Methods, RpcError};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Search {
+///     words: String,
+///     #[serde(default)]
+///     limit: usize,
+/// }
+///
+/// let methods = Methods::new()
+///     // [1, 2]
+///     .method("add", |a: i64, b: i64| async move { Ok(a + b) })
+///     // ["cat", 3] as well as {"words": "cat", "limit": 3}
+///     .method_named("search", |search: Search| async move {
+///         if search.words.is_empty() {
+///             return Err(RpcError::invalid_params("nothing to look for"));
+///         }
+///         Ok(vec![search.words; search.limit])
+///     });
+/// assert_eq!(methods.names().count(), 2);
+/// ```
+#[derive(Clone, Default)]
+pub struct Methods {
+    handlers: HashMap<String, Erased>,
+}
+
+impl Methods {
+    /// Returns no methods.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a method with positional parameters: as many as the function has, of its types.
+    ///
+    /// A method of the same name is replaced.
+    #[must_use]
+    #[doc(alias = "register")]
+    pub fn method<Args, F: Handler<Args>>(self, name: impl Into<String>, handler: F) -> Self {
+        self.add(name.into(), move |_, params| handler.call(&params))
+    }
+
+    /// Adds a method whose parameters are one struct: its fields by name, or by position in the order
+    /// of their declaration.
+    ///
+    /// A method of the same name is replaced.
+    #[must_use]
+    pub fn method_named<P, R, F, Fut>(self, name: impl Into<String>, handler: F) -> Self
+    where
+        P: DeserializeOwned,
+        R: Serialize,
+        F: Fn(P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, RpcError>> + Send + 'static,
+    {
+        self.add(name.into(), move |_, params| {
+            Ok(run(handler(read(&params)?)))
+        })
+    }
+
+    /// Adds a method like [`Self::method_named`] that also gets the request, for instance to call back
+    /// whoever called.
+    ///
+    /// The parameters may be a tuple, too, for positional ones.
+    #[must_use]
+    pub fn method_with<P, R, F, Fut>(self, name: impl Into<String>, handler: F) -> Self
+    where
+        P: DeserializeOwned,
+        R: Serialize,
+        F: Fn(Request, P) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, RpcError>> + Send + 'static,
+    {
+        self.add(name.into(), move |request, params| {
+            let params = read(&params)?;
+            Ok(run(handler(request, params)))
+        })
+    }
+
+    fn add(
+        mut self,
+        name: String,
+        handler: impl Fn(Request, Bytes) -> Result<Running, RpcError> + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.insert(name, Arc::new(handler));
+        self
+    }
+
+    /// Returns the names of the methods, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.handlers.keys().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// A request, as handlers of [`Methods::method_with`] get it.
+pub struct Request {
+    shared: Weak<Shared>,
+    method: String,
+    notification: bool,
+}
+
+impl Request {
+    /// Returns the name under which the method was called.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Returns whether the caller wants no answer.
+    #[must_use]
+    pub const fn is_notification(&self) -> bool {
+        self.notification
+    }
+
+    /// Returns the way back to the caller; `None` when the application has dropped all its handles.
+    #[must_use]
+    pub fn peer(&self) -> Option<Rpc> {
+        let shared = self.shared.upgrade()?;
+        Rpc::again(&shared)
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("notification", &self.notification)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An async function with positional parameters: up to eight, of types that can be read from JSON.
+pub trait Handler<Args>: Send + Sync + 'static {
+    /// Reads the parameters and begins to work.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcErrorCode::INVALID_PARAMS`] when they are not those of the function.
+    #[doc(hidden)]
+    fn call(&self, params: &[u8]) -> Result<Running, RpcError>;
+}
+
+macro_rules! handlers {
+    ($($parameter:ident $name:ident),*) => {
+        impl<F, Fut, R, $($parameter),*> Handler<($($parameter,)*)> for F
+        where
+            F: Fn($($parameter),*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = Result<R, RpcError>> + Send + 'static,
+            R: Serialize,
+            $($parameter: DeserializeOwned,)*
+        {
+            fn call(&self, params: &[u8]) -> Result<Running, RpcError> {
+                if params.starts_with(b"{") {
+                    return Err(RpcError::invalid_params("Parameters must be a list."));
+                }
+                let ($($name,)*) = read(params)?;
+                Ok(run(self($($name),*)))
+            }
+        }
+    };
+}
+
+handlers!(A a);
+handlers!(A a, B b);
+handlers!(A a, B b, C c);
+handlers!(A a, B b, C c, D d);
+handlers!(A a, B b, C c, D d, E e);
+handlers!(A a, B b, C c, D d, E e, G g);
+handlers!(A a, B b, C c, D d, E e, G g, H h);
+handlers!(A a, B b, C c, D d, E e, G g, H h, I i);
+
+impl<F, Fut, R> Handler<()> for F
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<R, RpcError>> + Send + 'static,
+    R: Serialize,
+{
+    fn call(&self, params: &[u8]) -> Result<Running, RpcError> {
+        if params.starts_with(b"{") {
+            return Err(RpcError::invalid_params("Parameters must be a list."));
+        }
+        let _: [u8; 0] = read(params)?;
+        Ok(run(self()))
+    }
+}
+
+fn read<P: DeserializeOwned>(params: &[u8]) -> Result<P, RpcError> {
+    serde_json::from_slice(params).or_else(|error| {
+        // No parameters at all are `()`, or an `Option` that is `None`.
+        let none = params
+            .iter()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .eq(b"[]");
+        let unit = none.then(|| serde_json::from_slice(b"null").ok());
+        unit.flatten()
+            .ok_or_else(|| RpcError::invalid_params(format!("Invalid parameters: {error}.")))
+    })
+}
+
+fn run<R: Serialize>(
+    handler: impl Future<Output = Result<R, RpcError>> + Send + 'static,
+) -> Running {
+    Box::pin(async move {
+        let result = handler.await?;
+        message::encode(&result).map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map_or(String::new(), ToString::to_string);
+            RpcError::new(
+                RpcErrorCode::INTERNAL_ERROR,
+                format!("the result has no form in JSON: {cause}"),
+            )
+        })
+    })
+}
+
+/// Has a request done: the JSON of its result, or an error in the words of PyWebTransport.
+pub(super) async fn serve(shared: &Arc<Shared>, request: RawRequest) -> Result<Bytes, RpcError> {
+    let RawRequest { id, method, params } = request;
+    let outcome = match shared.methods.handlers.get(&method) {
+        None => Err(RpcError::new(
+            RpcErrorCode::METHOD_NOT_FOUND,
+            format!("Method '{method}' not found."),
+        )),
+        Some(handler) => {
+            let request = Request {
+                shared: Arc::downgrade(shared),
+                method: method.clone(),
+                notification: id.is_none(),
+            };
+            let work = async { handler(request, params)?.await };
+            AssertUnwindSafe(work)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    tracing::error!(method, "a handler panicked");
+                    Err(RpcError::new(
+                        RpcErrorCode::INTERNAL_ERROR,
+                        "the handler panicked",
+                    ))
+                })
+                .map_err(|mut error| {
+                    if error.code == RpcErrorCode::INTERNAL_ERROR {
+                        error.message = format!("Error executing '{method}': {}", error.message);
+                    }
+                    error
+                })
+        }
+    };
+    let outcome = outcome.map_err(|error| shared.sign(error));
+    if id.is_none()
+        && let Err(error) = &outcome
+    {
+        tracing::debug!(method, %error, "a notification failed");
+    }
+    outcome
+}

@@ -1,0 +1,64 @@
+//! MessagePack by rmp-serde.
+
+mod plain;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::plain::Plain;
+use super::{DecodeError, EncodeError, Serializer};
+
+/// MessagePack.
+///
+/// Structs become maps with their fields in the order of declaration, integers take their shortest
+/// form, floats 64 bits. `bytes::Bytes` and what `serde_bytes` marks are binary; a `Vec<u8>` is a list
+/// of numbers for serde, and so it is here. Integers beyond 64 bits have no form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[doc(alias = "MsgPackSerializer")]
+pub struct MessagePack {
+    lists: bool,
+}
+
+/// Bytes behind the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} bytes are left behind the value")]
+struct Trailing(usize);
+
+impl MessagePack {
+    /// Returns the serializer as PyWebTransport's is by default.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lists: false }
+    }
+
+    /// Writes structs as lists of their fields, without the names, which is shorter. Reading takes
+    /// both forms whatever is chosen; PyWebTransport takes maps only.
+    #[must_use]
+    pub const fn lists(mut self, lists: bool) -> Self {
+        self.lists = lists;
+        self
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Serializer<T> for MessagePack {
+    fn encode_to(&self, value: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let serializer = rmp_serde::Serializer::new(out.writer());
+        let written = if self.lists {
+            value.serialize(Plain(&mut { serializer }))
+        } else {
+            value.serialize(Plain(&mut serializer.with_struct_map()))
+        };
+        written.map_err(|error| EncodeError::new("MessagePack", error))
+    }
+
+    fn decode(&self, bytes: Bytes) -> Result<T, DecodeError> {
+        let mut rest = &bytes[..];
+        let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+            .map_err(|error| DecodeError::new("MessagePack", error))?;
+        if rest.is_empty() {
+            Ok(value)
+        } else {
+            Err(DecodeError::new("MessagePack", Trailing(rest.len())))
+        }
+    }
+}
