@@ -80,7 +80,9 @@ impl Link {
     fn test(&self) -> Option<&str> {
         let name = self.text.strip_prefix('`')?.strip_suffix('`')?;
         let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        (self.target.ends_with(".rs") && name.chars().all(word)).then_some(name)
+        // An example is a program, and its name that of the file.
+        let source = self.target.ends_with(".rs") && !self.target.contains("/examples/");
+        (source && name.chars().all(word)).then_some(name)
     }
 }
 
