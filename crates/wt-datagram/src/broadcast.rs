@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 
-use crate::{DatagramTransport, SendOptions, lock::lock};
+use crate::{DatagramTransport, Payload, SendOptions, lock::lock};
 
 /// Sends a datagram to many sessions.
 ///
@@ -134,18 +134,18 @@ impl Broadcaster {
     }
 
     /// Sends a datagram to all transports. Does not wait.
-    pub fn broadcast(&self, data: impl Into<Bytes>, options: SendOptions) -> Report {
-        self.send(None, &data.into(), options)
+    pub fn broadcast(&self, data: impl Payload, options: SendOptions) -> Report {
+        self.send(None, &data.into_bytes(), options)
     }
 
     /// Sends a datagram to all transports but one, such as that of its author. Does not wait.
     pub fn broadcast_except(
         &self,
         author: &DatagramTransport,
-        data: impl Into<Bytes>,
+        data: impl Payload,
         options: SendOptions,
     ) -> Report {
-        self.send(Some(author), &data.into(), options)
+        self.send(Some(author), &data.into_bytes(), options)
     }
 
     fn send(
@@ -160,7 +160,7 @@ impl Broadcaster {
         let mut at = 0;
         while let Some(transport) = transports.get(at) {
             let skip = except.is_some_and(|except| except.is_same(transport));
-            match (!skip).then(|| transport.try_send_with(data.clone(), options)) {
+            match (!skip).then(|| transport.try_send_with(data, options)) {
                 None => {}
                 Some(Ok(())) => report.sent += 1,
                 Some(Err(error)) if error.is_fatal() => {

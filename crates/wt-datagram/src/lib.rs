@@ -42,6 +42,7 @@ mod json;
 mod lock;
 mod message;
 mod options;
+mod payload;
 pub mod reliability;
 mod stats;
 mod transport;
@@ -53,6 +54,7 @@ pub use error::{OpenError, ReceiveError, SendError, SendManyError};
 pub use event::{DatagramEvent, DropReason};
 pub use message::Datagram;
 pub use options::{Priority, SendOptions};
+pub use payload::Payload;
 #[doc(inline)]
 pub use reliability::ReliabilityLayer;
 pub use stats::{DatagramStats, Diagnostics, Drops, Issue, QueueStats, Thresholds};

@@ -18,10 +18,12 @@ use crate::{
     inbox::Inbox, lock::lock,
 };
 
-/// A datagram and how it was received.
-pub(super) struct Taken {
-    pub(super) datagram: Datagram,
-    pub(super) buffered: bool,
+/// A datagram that was received.
+pub(super) enum Taken {
+    /// Just now, from QUIC; with its number.
+    Fresh(Bytes, u64),
+    /// From the buffer.
+    Buffered(Datagram),
 }
 
 /// The receiving side of a transport.
@@ -223,10 +225,7 @@ impl Incoming {
     }
 
     fn fresh(&self, data: Bytes) -> Taken {
-        Taken {
-            datagram: self.stamp(data),
-            buffered: false,
-        }
+        Taken::Fresh(data, self.arrived.fetch_add(1, SeqCst))
     }
 
     /// Returns a datagram of the buffer unless it is too old.
@@ -236,10 +235,7 @@ impl Incoming {
             self.dropped(DropReason::Expired, 1);
             return None;
         }
-        Some(Taken {
-            datagram,
-            buffered: true,
-        })
+        Some(Taken::Buffered(datagram))
     }
 
     // ---- the end

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -28,8 +28,9 @@ use self::{
     outgoing::Outgoing,
 };
 use crate::{
-    Datagram, DatagramConfig, DatagramEvent, DatagramStats, Diagnostics, OpenError, Priority,
-    ReceiveError, SendError, SendManyError, SendOptions, counters::Counters, json, lock::lock,
+    Datagram, DatagramConfig, DatagramEvent, DatagramStats, Diagnostics, OpenError, Payload,
+    Priority, ReceiveError, SendError, SendManyError, SendOptions, counters::Counters, json,
+    lock::lock,
 };
 
 /// The datagrams of a session, with queues, priorities, times to live and figures.
@@ -170,7 +171,7 @@ impl DatagramTransport {
     /// # Errors
     ///
     /// See [`SendError`].
-    pub async fn send(&self, data: impl Into<Bytes>) -> Result<(), SendError> {
+    pub async fn send(&self, data: impl Payload) -> Result<(), SendError> {
         self.send_with(data, SendOptions::new()).await
     }
 
@@ -188,11 +189,10 @@ impl DatagramTransport {
     /// See [`SendError`].
     pub async fn send_with(
         &self,
-        data: impl Into<Bytes>,
+        data: impl Payload,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        let data = data.into();
-        self.0.outgoing.send(&data, options).await
+        self.0.outgoing.send(data, options).await
     }
 
     /// Sends a datagram of low priority without waiting.
@@ -200,7 +200,7 @@ impl DatagramTransport {
     /// # Errors
     ///
     /// See [`SendError`]; [`SendError::QueueFull`] where [`Self::send`] would wait.
-    pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), SendError> {
+    pub fn try_send(&self, data: impl Payload) -> Result<(), SendError> {
         self.try_send_with(data, SendOptions::new())
     }
 
@@ -209,12 +209,8 @@ impl DatagramTransport {
     /// # Errors
     ///
     /// See [`SendError`]; [`SendError::QueueFull`] where [`Self::send_with`] would wait.
-    pub fn try_send_with(
-        &self,
-        data: impl Into<Bytes>,
-        options: SendOptions,
-    ) -> Result<(), SendError> {
-        self.0.outgoing.try_send(&data.into(), options, false)
+    pub fn try_send_with(&self, data: impl Payload, options: SendOptions) -> Result<(), SendError> {
+        self.0.outgoing.try_send(data, options, false)
     }
 
     /// Sends datagrams one after the other, up to the first error; returns how many.
@@ -233,7 +229,7 @@ impl DatagramTransport {
         options: SendOptions,
     ) -> Result<usize, SendManyError>
     where
-        I: IntoIterator<Item: Into<Bytes>>,
+        I: IntoIterator<Item: Payload>,
     {
         let mut sent = 0;
         for data in datagrams {
@@ -287,7 +283,8 @@ impl DatagramTransport {
     ///
     /// [`ReceiveError`] when the transport was closed or the session has ended.
     pub async fn receive(&self) -> Result<Bytes, ReceiveError> {
-        Ok(self.receive_with_metadata().await?.data)
+        let taken = self.0.incoming.receive().await?;
+        Ok(self.data(taken))
     }
 
     /// Waits for the next datagram, at most for `limit`.
@@ -311,7 +308,7 @@ impl DatagramTransport {
     /// [`ReceiveError`] when the transport was closed or the session has ended.
     pub fn try_receive(&self) -> Result<Option<Bytes>, ReceiveError> {
         let taken = self.0.incoming.try_receive()?;
-        Ok(taken.map(|taken| self.count(taken).data))
+        Ok(taken.map(|taken| self.data(taken)))
     }
 
     /// Waits for the next datagram, at most for `limit`, then takes what is there, up to `max` datagrams together.
@@ -371,16 +368,33 @@ impl DatagramTransport {
     /// See [`Self::receive`].
     pub async fn receive_with_metadata(&self) -> Result<Datagram, ReceiveError> {
         let taken = self.0.incoming.receive().await?;
-        Ok(self.count(taken))
+        let datagram = match taken {
+            Taken::Fresh(data, sequence) => Datagram {
+                data: self.data(Taken::Fresh(data, sequence)),
+                sequence,
+                arrived: Instant::now(),
+                max_age: None,
+            },
+            Taken::Buffered(datagram) => {
+                self.data(Taken::Buffered(datagram.clone()));
+                datagram
+            }
+        };
+        Ok(datagram)
     }
 
-    fn count(&self, taken: Taken) -> Datagram {
-        let Taken { datagram, buffered } = taken;
-        let waited = buffered.then(|| datagram.age());
-        self.0
-            .counters
-            .received(datagram.sequence, datagram.size(), waited);
-        datagram
+    /// Counts a datagram that the application takes.
+    fn data(&self, taken: Taken) -> Bytes {
+        // The clock is looked at only for those that were buffered.
+        let (data, sequence, waited) = match taken {
+            Taken::Fresh(data, sequence) => (data, sequence, None),
+            Taken::Buffered(datagram) => {
+                let age = datagram.age();
+                (datagram.data, datagram.sequence, Some(age))
+            }
+        };
+        self.0.counters.received(sequence, data.len(), waited);
+        data
     }
 
     // ---- queues
@@ -459,7 +473,7 @@ impl DatagramTransport {
             loop {
                 ticks.tick().await;
                 let data = heartbeat::encode(SystemTime::now());
-                match outgoing.try_send(&data, options, true) {
+                match outgoing.try_send(data, options, true) {
                     Ok(()) => {}
                     Err(error) if error.is_fatal() => return,
                     Err(error) => tracing::debug!(%error, "no heartbeat"),

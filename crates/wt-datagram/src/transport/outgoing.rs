@@ -22,12 +22,12 @@ use super::{
     lanes::{Lanes, Waiting},
 };
 use crate::{
-    DatagramConfig, DropPolicy, DropReason, Priority, QueueStats, SendError, SendOptions,
+    DatagramConfig, DropPolicy, DropReason, Payload, Priority, QueueStats, SendError, SendOptions,
     counters::Counters, lock::lock,
 };
 
 /// How many datagrams the pump hands over before it lets others have the queue.
-const BATCH: usize = 32;
+const BATCH: usize = 128;
 
 /// The sending side of a transport.
 #[derive(Debug)]
@@ -171,27 +171,32 @@ impl Outgoing {
     /// Sends or queues a datagram, and waits for room in the queue where that is the policy.
     pub(super) async fn send(
         self: &Arc<Self>,
-        data: &Bytes,
+        data: impl Payload,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        if options.is_plain() && self.policy == DropPolicy::Wait {
-            // Whoever waits anyway can wait for QUIC: no queue, no other task.
-            let closing = self.closing.notified();
-            if self.is_straight() {
-                return tokio::select! {
-                    biased;
-                    sent = self.session.send_datagram_wait(data) => self.account(sent, data, None),
-                    () = closing => Err(SendError::Closed),
-                };
+        if options.is_plain() {
+            if self.policy == DropPolicy::Wait && self.is_straight() {
+                // Whoever waits anyway can wait for QUIC.
+                return self.send_straight(data.as_ref()).await;
+            }
+            if let Some(sent) = self.straight(data.as_ref()) {
+                return sent;
             }
         }
+        let data = data.into_bytes();
         let times = self.times(options)?;
+        let mut waited = false;
         loop {
             // A place that becomes free before this line is found by `put`.
             let room = self.room.notified();
-            match self.put(data, options, times, false)? {
-                Put::Taken => return Ok(()),
-                Put::Full => {}
+            match self.put(&data, options, times, false)? {
+                Put::Taken => {
+                    if waited {
+                        self.room.notify_one();
+                    }
+                    return Ok(());
+                }
+                Put::Full => waited = true,
             }
             match times.expires {
                 None => room.await,
@@ -199,6 +204,7 @@ impl Outgoing {
                     let _ = time::timeout_at(expires.into(), room).await;
                     // Room that comes too late is none.
                     if expires <= Instant::now() {
+                        self.room.notify_one();
                         self.dropped(DropReason::Expired, 1);
                         return Err(SendError::Expired);
                     }
@@ -207,15 +213,42 @@ impl Outgoing {
         }
     }
 
+    /// Hands a datagram to QUIC and waits for room there: no queue, no other task.
+    async fn send_straight(&self, data: &[u8]) -> Result<(), SendError> {
+        let mut send = pin!(self.session.send_datagram_wait(data));
+        // Mostly there is room, and nothing to wait for.
+        let sent = match send.as_mut().now_or_never() {
+            Some(sent) => sent,
+            None => {
+                let closing = self.closing.notified();
+                if self.ended.load(SeqCst) {
+                    return Err(SendError::Closed);
+                }
+                tokio::select! {
+                    biased;
+                    sent = send => sent,
+                    () = closing => return Err(SendError::Closed),
+                }
+            }
+        };
+        self.account(sent, data.len(), None)
+    }
+
     /// Sends or queues a datagram, or fails.
     pub(super) fn try_send(
         self: &Arc<Self>,
-        data: &Bytes,
+        data: impl Payload,
         options: SendOptions,
         quiet: bool,
     ) -> Result<(), SendError> {
+        if (options.is_plain() || quiet)
+            && let Some(sent) = self.straight(data.as_ref())
+        {
+            return sent;
+        }
+        let data = data.into_bytes();
         let times = self.times(options)?;
-        match self.put(data, options, times, quiet)? {
+        match self.put(&data, options, times, quiet)? {
             Put::Taken => Ok(()),
             Put::Full => {
                 self.dropped(DropReason::Refused, 1);
@@ -231,15 +264,15 @@ impl Outgoing {
     }
 
     /// Hands a datagram to QUIC if nothing has to be thought about: one call, no lock of ours.
-    fn straight(&self, data: &Bytes) -> Option<Result<(), SendError>> {
+    fn straight(&self, data: &[u8]) -> Option<Result<(), SendError>> {
         if !self.is_straight() {
             return None;
         }
         let sent = self.session.send_datagram_wait(data).now_or_never()?;
-        Some(self.account(sent, data, None))
+        Some(self.account(sent, data.len(), None))
     }
 
-    /// Sends a datagram, or queues it.
+    /// Sends a datagram in its turn, or queues it.
     ///
     /// `quiet` datagrams have a priority and do not put the lanes to use.
     fn put(
@@ -249,11 +282,7 @@ impl Outgoing {
         times: Times,
         quiet: bool,
     ) -> Result<Put, SendError> {
-        if options.is_plain() || quiet {
-            if let Some(sent) = self.straight(data) {
-                return sent.map(|()| Put::Taken);
-            }
-        } else {
+        if !options.is_plain() && !quiet {
             self.lanes_used.store(true, Relaxed);
         }
         let mut state = lock(&self.state);
@@ -265,7 +294,7 @@ impl Outgoing {
             && self.may_go()
             && let Some(sent) = self.hand_over(data)
         {
-            return self.account(sent, data, None).map(|()| Put::Taken);
+            return self.account(sent, data.len(), None).map(|()| Put::Taken);
         }
         self.enqueue(&mut state, data, options.priority, times)
     }
@@ -290,12 +319,12 @@ impl Outgoing {
     fn account(
         &self,
         sent: Result<(), SendDatagramError>,
-        data: &Bytes,
+        size: usize,
         waited: Option<Duration>,
     ) -> Result<(), SendError> {
         match sent {
             Ok(()) => {
-                self.counters.sent(data.len(), waited);
+                self.counters.sent(size, waited);
                 Ok(())
             }
             Err(error) => {
@@ -370,7 +399,7 @@ impl Outgoing {
         now: Instant,
     ) -> Result<bool, SendError> {
         let old = state.lanes.weed(now).len();
-        self.left(old);
+        self.left(state, old);
         self.dropped(DropReason::Expired, old);
         if old > 0 {
             return Ok(true);
@@ -385,18 +414,21 @@ impl Outgoing {
             self.dropped(DropReason::Refused, 1);
             return Err(SendError::QueueFull { limit: self.limit });
         }
-        self.left(1);
+        self.left(state, 1);
         self.dropped(DropReason::Evicted, 1);
         Ok(true)
     }
 
     /// Says that datagrams left the queue.
-    fn left(&self, number: usize) {
+    ///
+    /// One who waits for room is woken when half of it is free, and wakes the next: so that they fill it in one go,
+    /// and their packets too.
+    fn left(&self, state: &State, number: usize) {
         if number > 0 {
             self.waiting.fetch_sub(number, SeqCst);
-        }
-        for _ in 0..number {
-            self.room.notify_one();
+            if state.lanes.len() <= self.limit / 2 {
+                self.room.notify_one();
+            }
         }
     }
 
@@ -422,8 +454,12 @@ impl Outgoing {
 
     /// Drops what is queued.
     pub(super) fn clear(&self) -> usize {
-        let number = lock(&self.state).lanes.clear();
-        self.left(number);
+        let number = {
+            let mut state = lock(&self.state);
+            let number = state.lanes.clear();
+            self.left(&state, number);
+            number
+        };
         self.dropped(DropReason::Cleared, number);
         self.pump.notify_one();
         number
@@ -499,14 +535,14 @@ impl Outgoing {
             } else if let Some(sent) = self.hand_over(&waiting.data) {
                 let waited = now.saturating_duration_since(waiting.since);
                 // An error is counted; the end of the session is noticed by `run`.
-                let _ = self.account(sent, &waiting.data, Some(waited));
+                let _ = self.account(sent, waiting.data.len(), Some(waited));
             } else {
                 state.carrying = true;
                 break Found::Full(waiting);
             }
             gone += 1;
         };
-        self.left(gone);
+        self.left(&state, gone);
         found
     }
 
@@ -532,13 +568,13 @@ impl Outgoing {
         }
         state.carrying = false;
         let result = match sent {
-            Some(sent) => self.account(sent, data, Some(waiting.since.elapsed())),
+            Some(sent) => self.account(sent, data.len(), Some(waiting.since.elapsed())),
             None => {
                 self.dropped(DropReason::Expired, 1);
                 Ok(())
             }
         };
-        self.left(1);
+        self.left(&state, 1);
         match result {
             Err(SendError::Session(end)) => Some(end),
             _ => None,
