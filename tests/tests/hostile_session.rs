@@ -635,6 +635,9 @@ async fn requests_abandoned_before_the_answer() {
         scene.assert_beside().await;
         if n % 2 == 0 {
             recv.stop(7_u32.into()).unwrap();
+            // QUIC takes the stream for open until we end our side as well.
+            stopped(&send).await;
+            send.reset(7_u32.into()).unwrap();
         } else {
             send.reset(7_u32.into()).unwrap();
             let cancelled = ErrorCode::H3_REQUEST_CANCELLED.get();
