@@ -9,7 +9,7 @@ mod chat;
 
 #[tokio::test]
 async fn pages_in_a_room_hear_each_other_and_strangers_are_refused() {
-    if !browser::available() {
+    if !browser::available(browser::Browser::Chromium) {
         return;
     }
     let identity = Identity::self_signed(["localhost", "127.0.0.1", "::1"]).unwrap();

@@ -10,12 +10,14 @@ use std::{
 
 use http::HeaderMap;
 use tokio::runtime::Handle;
-use wt_core::{BindError, Endpoint, ErrorCode, config::ClientConfig};
+use wt_core::{
+    BindError, Endpoint, ErrorCode,
+    config::{ClientConfig, ProxyConfig},
+};
 
 use crate::{
     connect::Connect,
     lock::lock,
-    proxy::ProxyConfig,
     slot::Slot,
     stats::{ClientDiagnostics, ClientStats, ConnectionStates, Recorder},
     target::Target,
@@ -82,7 +84,9 @@ impl Client {
         self
     }
 
-    /// Returns the client with a proxy, which makes connecting fail: see [`ProxyConfig`].
+    /// Returns the client with a proxy, which makes connecting fail with
+    /// [`ConnectError::ProxyUnsupported`](crate::ConnectError::ProxyUnsupported): going through one
+    /// takes CONNECT-UDP (RFC 9298), and nothing is sent past a proxy that was asked for.
     #[must_use]
     pub fn with_proxy(mut self, proxy: ProxyConfig) -> Self {
         self.proxy = Some(Arc::new(proxy));

@@ -9,11 +9,10 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::Instant;
-use wt_core::{Connection, ErrorCode, Session};
+use wt_core::{Connection, ErrorCode, Session, config::ProxyConfig};
 
 use crate::{
     client::Client,
-    proxy::ProxyConfig,
     reconnect::{ReconnectingClient, RetryPolicy},
     setting::InvalidSetting,
     slot::Slot,

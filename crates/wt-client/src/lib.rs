@@ -31,11 +31,11 @@ mod browser;
 mod client;
 mod connect;
 mod dial;
+mod fault;
 mod fleet;
 mod lock;
 mod observe;
 pub mod pool;
-mod proxy;
 mod reconnect;
 mod setting;
 mod slot;
@@ -52,7 +52,6 @@ pub use client::Client;
 pub use connect::{Connect, ConnectError};
 pub use fleet::{ClientFleet, FleetError};
 pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
-pub use proxy::ProxyConfig;
 pub use reconnect::{
     ConnectFailure, ReconnectError, ReconnectEvent, ReconnectStats, ReconnectingClient, RetryPolicy,
 };
@@ -61,6 +60,6 @@ pub use stats::{ClientDiagnostics, ClientIssue, ClientStats, ConnectionStates};
 pub use target::{InvalidUrl, Target};
 pub use wt_core::{
     BiStream, BindError, IncomingStream, RecvStream, SendStream, Session, SessionError,
-    config::{ClientConfig, Limits, SessionConfig, TransportConfig},
+    config::{ClientConfig, Limits, ProxyConfig, SessionConfig, TransportConfig},
     tls::{CertificateHash, Identity, ServerVerification},
 };

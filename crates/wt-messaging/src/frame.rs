@@ -125,10 +125,8 @@ pub(crate) fn poll_write(
         let written = ready!(pin!(stream.write(out)).poll(cx))?;
         out.advance(written);
     }
-    // What a large message took is not kept for small ones.
-    if out.capacity() > CHUNK * 4 {
-        *out = BytesMut::new();
-    }
+    // Streams that are idle keep no buffer.
+    *out = BytesMut::new();
     Poll::Ready(Ok(()))
 }
 

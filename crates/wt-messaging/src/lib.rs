@@ -20,6 +20,7 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod fault;
 mod frame;
 pub mod pubsub;
 pub mod rpc;

@@ -10,7 +10,11 @@ use bytes::Bytes;
 use common::{pair, within};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use wt_core::{ReadError, WriteError};
+use wt_core::{
+    ReadError, WriteError,
+    fault::{Category, Fault as _},
+};
+use wt_datagram::{DatagramTransport, Priority, SendOptions};
 use wt_messaging::{
     messages,
     serializer::{Json, MessagePack, Protobuf, Serializer},
@@ -192,7 +196,7 @@ async fn unknown_types_are_skipped_and_the_stream_stays_in_step() {
 
     for skipped in [9, 300_000] {
         let error = within(older.recv()).await.unwrap_err();
-        assert!(!error.is_fatal(), "{error}");
+        assert!(!error.is_end(), "{error}");
         assert!(
             matches!(error, RecvError::UnknownType { type_id: 7, size } if size == skipped),
             "{error}"
@@ -216,7 +220,7 @@ async fn messages_that_cannot_be_read_cost_only_themselves() {
             matches!(&error, RecvError::Decode { type_id, .. } if *type_id == bad),
             "{error}"
         );
-        assert!(!error.is_fatal());
+        assert!(!error.is_end());
     }
     assert_eq!(within(server.next()).await.unwrap().unwrap(), user().into());
 }
@@ -270,7 +274,7 @@ async fn too_large_a_message_ends_the_stream_by_its_length_alone() {
     within(client.send.write_all(&head)).await.unwrap();
     for _ in 0..2 {
         let error = within(server.recv()).await.unwrap_err();
-        assert!(error.is_fatal());
+        assert!(error.is_end());
         assert!(
             matches!(
                 error,
@@ -302,7 +306,7 @@ async fn an_end_within_a_message_is_an_error() {
         client.send.finish().unwrap();
         let error = within(server.recv()).await.unwrap_err();
         assert!(matches!(error, RecvError::EndedEarly), "{len}: {error}");
-        assert!(error.is_fatal());
+        assert!(error.is_end());
     }
     let (server, mut client) = pair.stream().await;
     let mut server = StructuredStream::<Message>::new(server, Json::new());
@@ -364,7 +368,7 @@ async fn a_stopped_stream_says_so() {
     within(client.send(user())).await.unwrap();
     server.abort(9);
     let error = within(client.recv()).await.unwrap_err();
-    assert!(error.is_fatal());
+    assert!(error.is_end());
     let stopped = within(async {
         loop {
             if let Err(error) = client.send(user()).await {
@@ -527,7 +531,7 @@ async fn datagrams_that_are_no_messages_cost_only_themselves() {
         ),
         "{errors:?}"
     );
-    assert!(errors.iter().all(|error| !error.is_fatal()));
+    assert!(errors.iter().all(|error| !error.is_end()));
 }
 
 #[tokio::test]
@@ -577,7 +581,7 @@ async fn datagrams_are_streams_and_sinks_and_end_with_the_session() {
 
     pair.client.close(3, "bye");
     let error = within(server.recv()).await.unwrap_err();
-    assert!(error.is_fatal());
+    assert!(error.is_end());
     assert!(
         matches!(&error, DatagramRecvError::Datagram(end) if end.code() == Some(3)),
         "{error}"
@@ -589,4 +593,40 @@ async fn datagrams_are_streams_and_sinks_and_end_with_the_session() {
     );
     let error = within(server.send(Dynamic::new(user()))).await.unwrap_err();
     assert!(matches!(error, DatagramSendError::Datagram(_)), "{error}");
+}
+
+#[tokio::test]
+async fn datagrams_may_have_priority_and_time_to_live() {
+    let pair = pair().await;
+    let open = |session: &wt_core::Session| {
+        let transport = DatagramTransport::new(session.clone()).unwrap();
+        StructuredDatagramTransport::<Message, _, _>::new(transport, Json::new())
+    };
+    let (server, client) = (open(&pair.server), open(&pair.client));
+    let urgent = SendOptions::new()
+        .priority(Priority::High)
+        .ttl(Duration::from_secs(60));
+    within(client.send_with(user(), urgent)).await.unwrap();
+    assert_eq!(within(server.recv()).await.unwrap(), user().into());
+    client.try_send(status("ordinary")).unwrap();
+    let message = within(server.recv()).await.unwrap();
+    assert_eq!(message, status("ordinary").into());
+    assert_eq!(server.get_ref().stats().datagrams_received, 2);
+}
+
+#[tokio::test]
+async fn errors_know_what_they_are_about() {
+    let error = Json::new().read::<u8>(b"{").unwrap_err();
+    assert_eq!(error.category(), Category::Serialization);
+    assert!(!error.is_fatal() && !error.is_retriable());
+
+    let pair = pair().await;
+    let (server, mut client) = pair.stream().await;
+    let mut server = StructuredStream::<Message>::new(server, Json::new());
+    within(client.send.write_all(&frame(9, b""))).await.unwrap();
+    let error = within(server.recv()).await.unwrap_err();
+    assert_eq!(error.category(), Category::Serialization);
+    client.send.reset(1);
+    let error = within(server.recv()).await.unwrap_err();
+    assert_eq!(error.category(), Category::Stream);
 }

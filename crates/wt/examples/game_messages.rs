@@ -154,7 +154,7 @@ async fn serve(server: Server) -> Result<u64> {
             }
             Ok(Update::Move(_)) => {}
             // A datagram that is no message costs nobody the game.
-            Err(error) if !error.is_fatal() => println!("{error}"),
+            Err(error) if !error.is_end() => println!("{error}"),
             Err(_) => return Ok(newest),
         }
     }

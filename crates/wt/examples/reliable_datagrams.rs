@@ -113,7 +113,7 @@ async fn lose_packets(front: UdpSocket, server: SocketAddr) -> Result {
         lots = lots
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        if (lots >> 33) % 10 != 0 {
+        if !(lots >> 33).is_multiple_of(10) {
             socket.send_to(packet, to).await?;
         }
     }

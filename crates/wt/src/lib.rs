@@ -98,6 +98,8 @@ pub use wt_core::{
 pub use wt_datagram as datagram;
 #[cfg(feature = "messaging")]
 pub use wt_messaging as messaging;
+#[cfg(feature = "monitor")]
+pub use wt_monitor as monitor;
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;

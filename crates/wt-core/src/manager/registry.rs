@@ -317,7 +317,12 @@ impl<T: Managed> Manager<T> {
 
 impl<T: Managed> Shared<T> {
     fn remove(&self, id: T::Id) -> Option<Held<T>> {
-        let held = lock(&self.state).held.remove(&id);
+        let held = {
+            let mut state = lock(&self.state);
+            // The task may not have run since it was added.
+            state.fresh.retain(|watch| watch.thing.id() != id);
+            state.held.remove(&id)
+        };
         if held.is_some() {
             self.gone.notify_waiters();
         }

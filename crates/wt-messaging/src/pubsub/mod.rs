@@ -43,6 +43,7 @@
 mod broker;
 mod client;
 mod error;
+mod fault;
 mod message;
 mod queue;
 mod subscription;

@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{Sink, sink, stream};
 use wt_core::{SendDatagramError, Session, SessionError};
+use wt_datagram::{DatagramTransport, ReceiveError, SendOptions};
 
 use super::{Codec, DatagramRecvError, DatagramSendError, MessageError};
 
@@ -15,7 +16,7 @@ const HEAD: usize = 2;
 /// The largest datagram of QUIC, without the head of a message: nothing larger can come.
 const LARGEST: usize = 65_535 - HEAD;
 
-/// What carries datagrams: a [`Session`], or a layer above it.
+/// What carries datagrams: a [`Session`], or a [`DatagramTransport`] with priorities and times to live.
 pub trait Datagrams: Send + Sync {
     /// What can be said of a datagram besides its bytes, such as a priority.
     type Options: Default + Send;
@@ -75,6 +76,28 @@ impl Datagrams for Session {
     }
 }
 
+impl Datagrams for DatagramTransport {
+    type Options = SendOptions;
+    type SendError = wt_datagram::SendError;
+    type RecvError = ReceiveError;
+
+    fn max_size(&self) -> Option<usize> {
+        self.max_datagram_size()
+    }
+
+    async fn send(&self, payload: Bytes, options: SendOptions) -> Result<(), Self::SendError> {
+        self.send_with(payload, options).await
+    }
+
+    fn try_send(&self, payload: Bytes, options: SendOptions) -> Result<(), Self::SendError> {
+        self.try_send_with(payload, options)
+    }
+
+    async fn recv(&self) -> Result<Bytes, ReceiveError> {
+        self.receive().await
+    }
+}
+
 /// Sends and receives messages in datagrams: `M` is what they are, `C` writes them, and `D` carries
 /// them.
 ///
@@ -90,7 +113,7 @@ pub struct StructuredDatagramTransport<M, C, D = Session> {
 }
 
 impl<M, C: Codec<M>, D: Datagrams> StructuredDatagramTransport<M, C, D> {
-    /// Speaks in messages in the datagrams of a session, or of a layer above it.
+    /// Speaks in messages in the datagrams of a [`Session`] or a [`DatagramTransport`].
     ///
     /// Takes all datagrams of it: what else receives from it gets others.
     pub fn new(datagrams: D, codec: C) -> Self {
@@ -194,7 +217,7 @@ impl<M, C: Codec<M>, D: Datagrams> StructuredDatagramTransport<M, C, D> {
     {
         stream::unfold(self, |this| async move {
             match this.recv().await {
-                Err(error) if error.is_fatal() => None,
+                Err(error) if error.is_end() => None,
                 message => Some((message, this)),
             }
         })

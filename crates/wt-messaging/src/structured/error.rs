@@ -57,7 +57,7 @@ pub enum SendError {
 
 /// Why a message could not be received on a stream.
 ///
-/// After some of these the stream goes on with the next message; see [`Self::is_fatal`].
+/// After some of these the stream goes on with the next message; see [`Self::is_end`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
@@ -100,7 +100,7 @@ pub enum RecvError {
 impl RecvError {
     /// Returns whether no message comes after this.
     #[must_use]
-    pub const fn is_fatal(&self) -> bool {
+    pub const fn is_end(&self) -> bool {
         !matches!(self, Self::UnknownType { .. } | Self::Decode { .. })
     }
 }
@@ -162,7 +162,7 @@ pub enum DatagramRecvError<E: std::error::Error + 'static = SessionError> {
 impl<E: std::error::Error + 'static> DatagramRecvError<E> {
     /// Returns whether no message comes after this.
     #[must_use]
-    pub const fn is_fatal(&self) -> bool {
+    pub const fn is_end(&self) -> bool {
         matches!(self, Self::Datagram(_))
     }
 }

@@ -17,8 +17,8 @@ use crate::frame::{self, Decoder};
 /// Receives messages on a stream: the receiving half of a
 /// [`StructuredStream`](super::StructuredStream), or a unidirectional one of the peer.
 ///
-/// It is also a [`Stream`], which ends with the stream or after an error that is
-/// [fatal](RecvError::is_fatal).
+/// It is also a [`Stream`], which ends with the stream or after an error that is [the
+/// end](RecvError::is_end).
 pub struct StructuredRecv<M, C> {
     stream: RecvStream,
     codec: C,
@@ -68,7 +68,7 @@ impl<M, C: Codec<M>> StructuredRecv<M, C> {
     ///
     /// # Errors
     ///
-    /// See [`RecvError`]. One that is [fatal](RecvError::is_fatal) comes again with every call.
+    /// See [`RecvError`]. One after which [nothing comes](RecvError::is_end) comes again with every call.
     #[doc(alias = "receive_obj")]
     pub async fn recv(&mut self) -> Result<Option<M>, RecvError> {
         poll_fn(|cx| self.poll_recv(cx)).await
@@ -115,7 +115,7 @@ impl<M, C: Codec<M>> StructuredRecv<M, C> {
     }
 
     fn fail(&mut self, error: RecvError) -> RecvError {
-        if error.is_fatal() {
+        if error.is_end() {
             self.stream.stop(0);
             self.failed = Some(error.clone());
         }
