@@ -92,3 +92,17 @@ fn publish_subscribe_loses_nothing() {
     assert!(output.status.success(), "{text}\n{errors}");
     assert!(text.contains("no message was lost"), "{text}");
 }
+
+#[test]
+fn datagrams_are_measured_in_all_ways() {
+    let output = Command::new(env!("CARGO_BIN_EXE_datagrams"))
+        .arg("--smoke")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    for way in ["raw quinn", "wt session", "plain", "priorities and TTL"] {
+        assert_eq!(text.matches(way).count(), 2, "{way}: {text}");
+    }
+}
