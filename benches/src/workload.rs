@@ -225,10 +225,10 @@ impl Effort {
     /// Under two minutes.
     pub(crate) const QUICK: Self = Self {
         rounds: 3,
-        warm_up: Duration::from_millis(50),
-        time: Duration::from_millis(200),
-        bulk: 96 << 20,
-        connections: 100,
+        warm_up: Duration::from_millis(30),
+        time: Duration::from_millis(130),
+        bulk: 64 << 20,
+        connections: 70,
         idle: 200,
         scale: 1000,
     };
