@@ -290,6 +290,16 @@ fn trends_compare_the_halves_of_the_window() {
     // What was long ago does not count any more.
     assert_eq!(trend(&[0.0, 0.0, 4.0, 4.0, 4.0, 4.0]), Trend::Stable);
 
+    // Nor do a few values among samples without one.
+    let nan = f64::NAN;
+    let gaps = |loads: &[f64]| {
+        let (monitor, load) = loaded(config().with_window(6));
+        loads.iter().for_each(|one| load(*one));
+        monitor.trend(&Measure::last("load"))
+    };
+    assert_eq!(gaps(&[nan, nan, nan, nan, 1.0, 9.0]), Trend::Stable);
+    assert_eq!(gaps(&[nan, nan, nan, 1.0, 9.0, 9.0]), Trend::Increasing);
+
     let rising = Rule::trend("rising", Measure::last("load"), Trend::Increasing, 100.0);
     let (monitor, load) = loaded(config().with_rule(rising.with_message("{value} now")));
     for low in [1.0, 1.0, 2.0, 2.0] {

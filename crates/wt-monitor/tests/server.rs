@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use common::{Dial, accept_all, client, news, server_config, until, url, within};
 use wt_monitor::{MonitorConfig, ServerMonitor, Status, observe::State};
@@ -85,20 +85,21 @@ async fn applications_are_servers() {
     let app = ServerApp::new(config).route("/", async |session: Session| {
         session.closed().await;
     });
-    let app = Arc::new(app.start().await.unwrap());
-    let monitor = ServerMonitor::new(app.clone()).unwrap();
+    let app = app.start().await.unwrap();
+    // It does not keep the application alive.
+    let monitor = ServerMonitor::new(app.watch()).unwrap();
     let client = client(&[&identity]);
     let session = within(client.connect(url(app.server()))).await.unwrap();
     until(|| app.stats().sessions_active == 1).await;
+    assert_eq!(app.watch().stats().unwrap().requests, 1);
     let sample = monitor.sample();
     assert_eq!((sample.kind, sample.increase("requests")), ("app", Some(1)));
     assert_eq!(monitor.health().status, Status::Healthy);
     session.close(0, "");
-    // The application comes free with the monitor.
-    drop(monitor);
-    within(Arc::into_inner(app).unwrap().shut_down())
-        .await
-        .unwrap();
+    within(app.shut_down()).await.unwrap();
+    let over = monitor.sample();
+    assert_eq!((over.state, &over.id), (State::Closed, &sample.id));
+    assert_eq!(monitor.health().reasons, ["Server is not serving."]);
 }
 
 #[test]
