@@ -46,7 +46,7 @@ async fn health_is_unknown_idle_healthy_degraded_and_unhealthy() {
     for _ in 0..11 {
         within(client.connect(url(&server))).await.unwrap_err();
     }
-    assert_eq!(server.stats().connections_rejected, 11);
+    until(|| server.stats().connections_rejected == 11).await;
     assert_eq!(health(), "degraded: Low connection success rate: 8.33%");
     assert_eq!(health(), "degraded: Low connection success rate: 0.00%");
     // Nobody is refused any more.
