@@ -71,8 +71,6 @@ struct Known {
     alive: Mutex<HashMap<usize, Connection>>,
     /// How many there ever were.
     accepted: AtomicU64,
-    /// How many clients were asked to show that they are where they say.
-    retries: AtomicU64,
 }
 
 impl Connections {
@@ -231,19 +229,9 @@ async fn take_clients(
         let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
         };
-        let Some(mut incoming) = endpoint.accept().await else {
+        let Some(incoming) = endpoint.accept().await else {
             return;
         };
-        // Under load nobody gets a handshake for a forged address (RFC 9000, 8.1.2).
-        if handshakes.available_permits() * 2 < limit && !incoming.is_validated() {
-            match incoming.retry() {
-                Ok(()) => {
-                    connections.0.retries.fetch_add(1, Relaxed);
-                    continue;
-                }
-                Err(back) => incoming = *back,
-            }
-        }
         let (requests, connections) = (requests.clone(), connections.clone());
         tasks.spawn(async move {
             // Boxed, so that an idle connection does not hold what only its handshake needs. One that
