@@ -146,7 +146,8 @@ impl Endpoint {
 
     /// Returns how many clients and requests were turned away so far, by cause. For servers.
     ///
-    /// Each is logged as well, with its cause in words, by `tracing` at level INFO.
+    /// Each is logged as well, with its cause in words, by `tracing` at level INFO; of those that come before a handshake,
+    /// the first, the second, the fourth and so on, the others at level DEBUG.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
         self.0.origin.refusals.snapshot()

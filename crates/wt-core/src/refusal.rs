@@ -165,17 +165,13 @@ pub(crate) struct Counters([AtomicU64; RefusalCause::ALL.len()]);
 impl Counters {
     /// Counts a refusal and logs it; `detail` says what the cause leaves open.
     pub(crate) fn note(&self, cause: RefusalCause, peer: SocketAddr, detail: &dyn fmt::Display) {
-        let before = self.0[cause as usize].fetch_add(1, Relaxed);
+        let count = self.0[cause as usize].fetch_add(1, Relaxed) + 1;
         // An IPv4 address, where the socket takes both.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if cause == RefusalCause::Application {
-            // The application knows why, and says so where it wants.
-            tracing::debug!(%peer, %cause, %detail, "refused");
-        } else if RefusalCause::AT_THE_DOOR.contains(&cause) && !(before + 1).is_power_of_two() {
-            // A packet is enough to cause it: a flood of them must not become one of lines.
-            tracing::debug!(%peer, %cause, %detail, "refused");
-        } else {
+        if is_worth_a_line(cause, count) {
             tracing::info!(%peer, %cause, %detail, "refused");
+        } else {
+            tracing::debug!(%peer, %cause, %detail, "refused");
         }
     }
 
@@ -184,9 +180,28 @@ impl Counters {
     }
 }
 
+/// Whether a refusal is logged at level INFO, which is the `count`th for its cause.
+fn is_worth_a_line(cause: RefusalCause, count: u64) -> bool {
+    if RefusalCause::AT_THE_DOOR.contains(&cause) {
+        // A packet is enough to cause it: a flood of them must not become one of lines.
+        count.is_power_of_two()
+    } else {
+        // The application knows why it refuses, and says so where it wants.
+        cause != RefusalCause::Application
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_that_a_packet_is_enough_for_do_not_flood_the_log() {
+        let lines = |cause| (1..=1000).filter(|n| is_worth_a_line(cause, *n)).count();
+        assert_eq!(lines(RefusalCause::ConnectionRate), 10);
+        assert_eq!(lines(RefusalCause::Handshake), 1000);
+        assert_eq!(lines(RefusalCause::Application), 0);
+    }
 
     #[test]
     fn each_cause_is_counted_by_itself() {
