@@ -196,6 +196,8 @@ impl Endpoint {
     /// Cancel safe: if the future is dropped, no client is lost.
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
+            // Turning away as fast as packets come must not keep the thread from everything else.
+            tokio::task::consume_budget().await;
             let incoming = self.0.quic.accept().await?;
             let gate = &self.0.gate;
             let (peer, shown) = (
