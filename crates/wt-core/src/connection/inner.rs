@@ -31,6 +31,7 @@ use crate::{
     config::{Limits, TransportConfig},
     error::{ConnectError, ConnectionError, SessionError},
     events::{Emitter, Event as TellEvent},
+    gate::Member,
     lock::lock,
     refusal::{self, RefusalCause},
     session::{Answer, Heads, Shared},
@@ -118,6 +119,8 @@ pub(crate) struct Origin {
     pub(crate) events: Emitter<TellEvent>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) proto: wt_proto::connection::Config,
+    /// What the connection holds of its server.
+    pub(crate) member: Option<Arc<Member>>,
 }
 
 /// What was told of a connection: its end comes behind its beginning, and not without.
@@ -658,6 +661,9 @@ impl Inner {
                 _ => {}
             }
         }
+        if let Some(member) = &self.origin.member {
+            member.sessions_left(|| state.proto.session_count());
+        }
     }
 
     fn requested(&self, state: &mut State, request: PendingRequest) {
@@ -667,6 +673,13 @@ impl Inner {
             let status = StatusCode::TOO_MANY_REQUESTS;
             self.refused(RefusalCause::TooManyRequests, &status);
             state.proto.reject(request.0, status, HeaderMap::new());
+            return;
+        }
+        let member = self.origin.member.as_ref();
+        if let Some(Err(no)) = member.map(|member| member.open_session()) {
+            drop(requests);
+            self.refused(no.cause, &no.status);
+            state.proto.reject(request.0, no.status, no.headers);
             return;
         }
         let (connection, session) = (self.id, request.0);
