@@ -74,7 +74,9 @@
 //! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
 //! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
 //! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
-//! | `monitor` | no | a layer that has no API yet |
+//! | `monitor` | no | `wt::monitor`: watching all of it |
+//! | `metrics` | no | `wt::monitor::metrics`: figures through the crate `metrics` |
+//! | `prometheus` | no | those figures for Prometheus, on a page: `wt::monitor::http` |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
