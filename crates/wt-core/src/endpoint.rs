@@ -167,6 +167,7 @@ impl Endpoint {
             connections_lost: totals.connections_lost.load(Relaxed),
             sessions_made: totals.sessions_made.load(Relaxed),
             sessions_ended: totals.sessions_ended.load(Relaxed),
+            datagrams_dropped: totals.datagrams_dropped.load(Relaxed),
             refusals: self.refusals().total(),
         }
     }
@@ -319,6 +320,7 @@ impl Observe for Endpoint {
             .with_counter("connections_lost", stats.connections_lost)
             .with_counter("sessions_made", stats.sessions_made)
             .with_counter("sessions_ended", stats.sessions_ended)
+            .with_counter("datagrams_dropped", stats.datagrams_dropped)
             .with_counter("refusals", stats.refusals)
     }
 }

@@ -234,6 +234,8 @@ pub struct EndpointStats {
     pub sessions_made: u64,
     /// Sessions that ended.
     pub sessions_ended: u64,
+    /// Datagrams of all sessions that were dropped because nobody took them in time.
+    pub datagrams_dropped: u64,
     /// Clients and requests that were turned away; [`Endpoint::refusals`](crate::Endpoint::refusals) says why.
     pub refusals: u64,
 }
@@ -246,4 +248,5 @@ pub(crate) struct Totals {
     pub(crate) connections_lost: AtomicU64,
     pub(crate) sessions_made: AtomicU64,
     pub(crate) sessions_ended: AtomicU64,
+    pub(crate) datagrams_dropped: AtomicU64,
 }

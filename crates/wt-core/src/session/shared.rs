@@ -641,6 +641,7 @@ impl Shared {
         if queue.len() >= self.conn.limits().datagram_queue {
             queue.pop_front();
             count(&self.counters.datagrams_dropped);
+            count(&self.conn.totals().datagrams_dropped);
         }
         queue.push_back(datagram);
         drop(queue);

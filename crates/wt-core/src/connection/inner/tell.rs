@@ -14,7 +14,7 @@ use crate::{
     lock::lock,
     session::Shared,
     state::ConnectionState,
-    stats::count,
+    stats::{Totals, count},
 };
 
 impl Inner {
@@ -91,6 +91,11 @@ impl Inner {
                 });
             }
         }
+    }
+
+    /// Returns the counters of the endpoint.
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.origin.totals
     }
 
     pub(crate) const fn events(&self) -> &Emitter<Event> {
