@@ -17,6 +17,7 @@ use crate::{
     connection::{self, Connection, Inner, Origin},
     error::{BindError, ConnectError, ConnectionError},
     events::{Emitter, Event, Events},
+    lock::lock,
     observe::{Observe, Snapshot, State},
     quic,
     refusal::{RefusalCause, Refusals},
@@ -168,6 +169,7 @@ impl Endpoint {
             sessions_made: totals.sessions_made.load(Relaxed),
             sessions_ended: totals.sessions_ended.load(Relaxed),
             datagrams_dropped: totals.datagrams_dropped.load(Relaxed),
+            ended: *lock(&totals.ended),
             refusals: self.refusals().total(),
         }
     }

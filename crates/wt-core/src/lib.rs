@@ -48,7 +48,7 @@ pub use session::{
     WeakSession,
 };
 pub use state::{ConnectionState, StreamDirection, StreamState};
-pub use stats::{ConnectionStats, EndpointStats, SessionStats};
+pub use stats::{ConnectionStats, EndpointStats, SessionStats, Traffic};
 pub use stream::{
     BiStream, OperationStats, ReadError, ReadExactError, ReadToEndError, ReadUntilError,
     RecvStream, SendStream, StopError, StreamInfo, StreamStats, StreamWatch, WriteError,

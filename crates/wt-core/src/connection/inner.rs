@@ -315,6 +315,8 @@ impl Inner {
                 std::mem::take(&mut state.asked),
             )
         };
+        // Behind the line that says that it is over, so that nobody counts it among the living too.
+        lock(&self.totals().ended).add(&self.quic.stats().into());
         for session in sessions.into_values() {
             let ended = SessionError::Connection(error.clone());
             session.terminate(ended.clone());

@@ -118,7 +118,7 @@ impl Observe for Server {
             (false, 0) => State::Closed,
             (false, _) => State::Draining,
         };
-        Snapshot::new("server", id, state)
+        let snapshot = Snapshot::new("server", id, state)
             .with_uptime(stats.uptime)
             .with_gauge("connections", stats.connections_active as f64)
             .with_gauge("sessions", stats.sessions_active as f64)
@@ -130,7 +130,8 @@ impl Observe for Server {
             .with_counter("sessions_made", totals.sessions_made)
             .with_counter("sessions_ended", totals.sessions_ended)
             .with_counter("datagrams_dropped", totals.datagrams_dropped)
-            .with_issues(seen.issues())
+            .with_issues(seen.issues());
+        self.observe_traffic(snapshot)
     }
 }
 

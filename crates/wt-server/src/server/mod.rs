@@ -3,6 +3,7 @@
 mod diagnostics;
 mod shutdown;
 mod stats;
+mod traffic;
 
 use std::{
     collections::HashMap,
@@ -53,6 +54,7 @@ struct Inner {
     config: ServerConfig,
     started: Instant,
     closed: AtomicBool,
+    carried: traffic::Highest,
 }
 
 impl Drop for Inner {
@@ -109,6 +111,7 @@ impl Server {
             config: config.clone(),
             started: Instant::now(),
             closed: AtomicBool::new(false),
+            carried: traffic::Highest::default(),
         })))
     }
 
