@@ -84,7 +84,8 @@ impl Dashboard {
     pub fn html(&self) -> Bytes {
         // Of strings and nothing else, which can be written. In a script element nothing but `<` could end it.
         let settings = serde_json::to_string(&self.settings).unwrap_or_default();
-        PAGE.replace(PLACE, &settings.replace('<', "\\u003c")).into()
+        PAGE.replace(PLACE, &settings.replace('<', "\\u003c"))
+            .into()
     }
 
     /// Adds the page to others, at a path.
@@ -97,7 +98,11 @@ impl Dashboard {
                 answer(StatusCode::OK, "text/html; charset=utf-8", html.clone())
             } else {
                 let words = "The token is missing or wrong: add ?token=... to the address.\n";
-                answer(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", words.into())
+                answer(
+                    StatusCode::FORBIDDEN,
+                    "text/plain; charset=utf-8",
+                    words.into(),
+                )
             }
         })
     }
@@ -133,7 +138,13 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_from_elsewhere() {
         assert_eq!(PAGE.matches(PLACE).count(), 1);
-        for outside in ["src=", "@import", "<link rel=\"stylesheet", "url(http", "fetch("] {
+        for outside in [
+            "src=",
+            "@import",
+            "<link rel=\"stylesheet",
+            "url(http",
+            "fetch(",
+        ] {
             assert!(!PAGE.contains(outside), "{outside}");
         }
     }

@@ -21,7 +21,9 @@ pub struct Token(String);
 
 /// A text that cannot be a [`Token`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token has 1 to 128 letters, digits, `-`, `_` and `.`: no others mean the same in every URL")]
+#[error(
+    "a token has 1 to 128 letters, digits, `-`, `_` and `.`: no others mean the same in every URL"
+)]
 pub struct TokenError;
 
 impl Token {
@@ -97,7 +99,16 @@ mod tests {
 
     #[test]
     fn tokens_mean_the_same_in_every_url() {
-        for text in ["", "a b", "a&b", "ä", "a=b", "a%20", "a+b", &"a".repeat(129)] {
+        for text in [
+            "",
+            "a b",
+            "a&b",
+            "ä",
+            "a=b",
+            "a%20",
+            "a+b",
+            &"a".repeat(129),
+        ] {
             assert_eq!(text.parse::<Token>(), Err(TokenError), "{text:?}");
         }
         assert!("a".repeat(128).parse::<Token>().is_ok());
