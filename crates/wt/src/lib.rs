@@ -74,7 +74,8 @@
 //! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
 //! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
 //! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
-//! | `monitor` | no | a layer that has no API yet |
+//! | `monitor` | no | `wt::monitor`: samples, alerts and health of whatever can be observed |
+//! | `dashboard` | no | `wt::monitor::feed` and `wt::monitor::dashboard`: samples on a route, and a page that shows them |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;

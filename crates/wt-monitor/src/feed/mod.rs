@@ -168,7 +168,7 @@ impl Feed {
         places.saturating_sub(self.0.places.available_permits())
     }
 
-    /// Sends lines on a session until it is over, or the monitor has ended; then the stream is finished.
+    /// Sends lines on a session until it is over or is to finish, or the monitor has ended; then the stream is finished.
     ///
     /// # Errors
     ///
@@ -184,7 +184,8 @@ impl Feed {
         };
         let result = tokio::select! {
             result = self.send(&session) => result,
-            end = session.closed() => Err(FeedError::Session(end)),
+            // Watchers do not hold up a server that is about to stop.
+            asked = session.draining() => asked.map_err(FeedError::Session),
         };
         match result {
             Err(FeedError::Stalled(_)) => {

@@ -2,10 +2,12 @@
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
 //! server from start to end, `route` what a path means, `answer` accepting and refusing, `session`
-//! the tasks of a session, and the rest what happens on its streams.
+//! the tasks of a session, `dashboard` the page for who looks after it, and the rest what happens on
+//! its streams.
 
 mod answer;
 mod args;
+mod dashboard;
 mod discard;
 mod echo;
 mod headers;
@@ -17,6 +19,7 @@ mod service;
 mod session;
 mod source;
 
+use self::dashboard::{Dashboard, Watch};
 pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
@@ -31,10 +34,23 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         listen: args.listen,
         identity: args.identity()?,
         protocols: args.protocols.clone(),
+        watch: args
+            .dashboard
+            .map(|_| Watch::new(args.dashboard_token.clone())),
     };
-    let hash = settings.identity.certificate_hash();
+    let identity = settings.identity.clone();
     let service = Service::bind(settings)?;
-    listening::print(service.local_addr()?, hash, args.json)?;
+    // Before the line that says that it listens: it may not be possible.
+    let dashboard = match args.dashboard {
+        Some(address) => Some(Dashboard::start(address, &service, &identity).await?),
+        None => None,
+    };
+    let address = service.local_addr()?;
+    listening::print(address, identity.certificate_hash(), args.json)?;
+    if let Some(dashboard) = &dashboard {
+        listening::print_dashboard(dashboard.url(), args.json)?;
+    }
     service.run(stop, args.grace()).await;
+    drop(dashboard);
     Ok(())
 }

@@ -8,7 +8,10 @@ use wt::{
     core::{RefusalCause, config::StreamCredit},
 };
 
-use super::answer::{Refused, answer};
+use super::{
+    answer::{Refused, answer},
+    dashboard::Watch,
+};
 use crate::{failure::Failure, stop::Stop};
 
 /// Names that every certificate in memory is for.
@@ -33,6 +36,24 @@ pub(crate) struct Settings {
     pub(crate) identity: Identity,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
+    /// The feed for who looks after it.
+    pub(super) watch: Option<Watch>,
+}
+
+impl Settings {
+    /// Makes those of a server without a feed.
+    pub(crate) const fn new(
+        listen: SocketAddr,
+        identity: Identity,
+        protocols: Vec<String>,
+    ) -> Self {
+        Self {
+            listen,
+            identity,
+            protocols,
+            watch: None,
+        }
+    }
 }
 
 /// A server that listens and has not begun to answer.
@@ -41,6 +62,7 @@ pub(crate) struct Service {
     server: Server,
     protocols: Arc<[String]>,
     refused: Refused,
+    watch: Option<Watch>,
 }
 
 impl Service {
@@ -56,7 +78,16 @@ impl Service {
             server,
             protocols: settings.protocols.into(),
             refused: Refused::default(),
+            watch: settings.watch,
         })
+    }
+
+    pub(super) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) const fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
@@ -74,7 +105,8 @@ impl Service {
                 request = self.server.accept() => match request {
                     Some(request) => {
                         let (protocols, refused) = (self.protocols.clone(), self.refused.clone());
-                        sessions.spawn(answer(request, protocols, refused, stop.clone()));
+                        let watch = self.watch.clone();
+                        sessions.spawn(answer(request, protocols, refused, watch, stop.clone()));
                     }
                     None => break,
                 },
