@@ -17,10 +17,10 @@ use crate::{
     connection::{self, Connection, Inner, Origin},
     error::{BindError, ConnectError, ConnectionError},
     events::{Emitter, Event, Events},
-    lock::lock,
     observe::{Observe, Snapshot, State},
     quic,
     refusal::{RefusalCause, Refusals},
+    report::{self, EndpointReport},
     stats::{EndpointStats, count},
     stream::quic_code,
     tls::TlsError,
@@ -168,10 +168,25 @@ impl Endpoint {
             connections_lost: totals.connections_lost.load(Relaxed),
             sessions_made: totals.sessions_made.load(Relaxed),
             sessions_ended: totals.sessions_ended.load(Relaxed),
-            datagrams_dropped: totals.datagrams_dropped.load(Relaxed),
-            ended: *lock(&totals.ended),
             refusals: self.refusals().total(),
         }
+    }
+
+    /// Adds up what the endpoint and all its connections have done and hold, and samples at most `samples` connections,
+    /// each time others.
+    ///
+    /// It locks each connection that is alive for a moment; with many thousands of them it takes milliseconds, so that
+    /// asynchronous code better calls it by `tokio::task::spawn_blocking`.
+    #[must_use]
+    pub fn report(&self, samples: usize) -> EndpointReport {
+        let totals = &self.0.origin.totals;
+        report::report(
+            &totals.registry,
+            self.stats(),
+            self.refusals(),
+            &totals.handshakes,
+            samples,
+        )
     }
 
     /// Listens to what happens on all connections of the endpoint from now on.
@@ -322,7 +337,6 @@ impl Observe for Endpoint {
             .with_counter("connections_lost", stats.connections_lost)
             .with_counter("sessions_made", stats.sessions_made)
             .with_counter("sessions_ended", stats.sessions_ended)
-            .with_counter("datagrams_dropped", stats.datagrams_dropped)
             .with_counter("refusals", stats.refusals)
     }
 }

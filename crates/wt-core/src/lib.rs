@@ -27,6 +27,7 @@ pub mod manager;
 pub mod observe;
 mod quic;
 mod refusal;
+mod report;
 mod runtime;
 mod session;
 mod state;
@@ -43,12 +44,13 @@ pub use error::{BindError, ConnectError, ConnectionError, SessionError};
 /// Status codes and header fields, as the methods here take and give them.
 pub use http;
 pub use refusal::{RefusalCause, Refusals};
+pub use report::{DatagramDrop, EndpointReport, HandshakeOutcome, Handshakes, Holdings, Traffic};
 pub use session::{
     Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
     WeakSession,
 };
 pub use state::{ConnectionState, StreamDirection, StreamState};
-pub use stats::{ConnectionStats, EndpointStats, SessionStats, Traffic};
+pub use stats::{ConnectionStats, EndpointStats, SessionStats};
 pub use stream::{
     BiStream, OperationStats, ReadError, ReadExactError, ReadToEndError, ReadUntilError,
     RecvStream, SendStream, StopError, StreamInfo, StreamStats, StreamWatch, WriteError,

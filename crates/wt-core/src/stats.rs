@@ -1,12 +1,11 @@
 //! Figures about connections and sessions.
 
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+use crate::report::{HandshakeCounters, Registry};
 
 /// Figures of a QUIC connection at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -220,33 +219,6 @@ pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }
 
-/// What several connections carried, in sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Traffic {
-    /// UDP payload bytes sent.
-    pub bytes_sent: u64,
-    /// UDP payload bytes received.
-    pub bytes_received: u64,
-    /// UDP datagrams sent.
-    pub packets_sent: u64,
-    /// UDP datagrams received.
-    pub packets_received: u64,
-    /// Packets that were declared lost.
-    pub packets_lost: u64,
-}
-
-impl Traffic {
-    /// Adds what a connection carried.
-    pub const fn add(&mut self, connection: &ConnectionStats) {
-        self.bytes_sent += connection.bytes_sent;
-        self.bytes_received += connection.bytes_received;
-        self.packets_sent += connection.packets_sent;
-        self.packets_received += connection.packets_received;
-        self.packets_lost += connection.packets_lost;
-    }
-}
-
 /// What an endpoint has seen so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -264,11 +236,6 @@ pub struct EndpointStats {
     pub sessions_made: u64,
     /// Sessions that ended.
     pub sessions_ended: u64,
-    /// Datagrams of all sessions that were dropped because nobody took them in time.
-    pub datagrams_dropped: u64,
-    /// What the connections carried that are over: those for which
-    /// [`Connection::close_reason`](crate::Connection::close_reason) says how they ended.
-    pub ended: Traffic,
     /// Clients and requests that were turned away; [`Endpoint::refusals`](crate::Endpoint::refusals) says why.
     pub refusals: u64,
 }
@@ -281,7 +248,6 @@ pub(crate) struct Totals {
     pub(crate) connections_lost: AtomicU64,
     pub(crate) sessions_made: AtomicU64,
     pub(crate) sessions_ended: AtomicU64,
-    pub(crate) datagrams_dropped: AtomicU64,
-    /// Of connections that are over.
-    pub(crate) ended: Mutex<Traffic>,
+    pub(crate) handshakes: HandshakeCounters,
+    pub(crate) registry: Registry,
 }

@@ -62,7 +62,6 @@ async fn datagrams_nobody_takes_push_out_the_oldest() {
     client.send_datagram(b"end").unwrap();
     assert!(all(&server).await.is_empty());
     assert_eq!(server.stats().datagrams_dropped, 15);
-    assert_eq!(pair.server_endpoint.stats().datagrams_dropped, 15);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

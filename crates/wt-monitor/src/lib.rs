@@ -37,6 +37,8 @@ pub mod http;
 mod judge;
 mod kinds;
 mod lock;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod monitor;
 mod report;
 mod rule;

@@ -74,8 +74,10 @@
 //! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
 //! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
 //! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
-//! | `monitor` | no | `wt::monitor`: samples, alerts and health of whatever can be observed |
-//! | `dashboard` | no | `wt::monitor::feed` and `wt::monitor::dashboard`: samples on a route, and a page that shows them |
+//! | `monitor` | no | `wt::monitor`: watching all of it |
+//! | `metrics` | no | `wt::monitor::metrics`: figures through the crate `metrics` |
+//! | `prometheus` | no | those figures for Prometheus, on a page: `wt::monitor::http` |
+//! | `dashboard` | no | samples on a route, and a page that shows them: `wt::monitor::feed`, `wt::monitor::dashboard` |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;

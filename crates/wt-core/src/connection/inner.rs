@@ -18,8 +18,8 @@ use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
-    Dir, ErrorCode, ProtocolViolation, SessionEnd, SessionId, StreamId,
-    connection::{Connection as Proto, Event, Route},
+    Dir, ErrorCode, ProtocolViolation, SessionEnd, SessionId, SessionState, StreamId,
+    connection::{self as proto, Connection as Proto, Event, Route},
     early::{Early, EarlyLimits},
     flow::Flow,
     head::{RequestHead, ResponseHead, UpgradeToken, validate_user_headers},
@@ -33,6 +33,7 @@ use crate::{
     events::{Emitter, Event as TellEvent},
     lock::lock,
     refusal::{self, RefusalCause},
+    report::{DatagramDrop, HandshakeOutcome, Traffic},
     session::{Heads, Shared},
     stats::{Totals, count},
     stream::{Slot, quic_code},
@@ -165,6 +166,8 @@ pub(crate) struct Inner {
     created: Instant,
     activity: Mutex<Activity>,
     errors: AtomicU64,
+    /// What sessions that are over have done, and datagrams that reached none.
+    past: Mutex<Traffic>,
 }
 
 impl fmt::Debug for Inner {
@@ -199,8 +202,10 @@ impl Inner {
             asked: HashMap::new(),
         };
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        Arc::new(Self {
-            id: NEXT.fetch_add(1, Relaxed),
+        let id = NEXT.fetch_add(1, Relaxed);
+        let totals = origin.totals.clone();
+        let inner = Arc::new(Self {
+            id,
             quic,
             state: Mutex::new(state),
             ready: Arc::default(),
@@ -223,8 +228,11 @@ impl Inner {
             created: Instant::now(),
             activity: Mutex::new(Activity::new()),
             errors: AtomicU64::new(0),
+            past: Mutex::default(),
             origin,
-        })
+        });
+        totals.registry.add(id, &inner);
+        inner
     }
 
     // ---- getters
@@ -315,13 +323,12 @@ impl Inner {
                 std::mem::take(&mut state.asked),
             )
         };
-        // Behind the line that says that it is over, so that nobody counts it among the living too.
-        lock(&self.totals().ended).add(&self.quic.stats().into());
         for session in sessions.into_values() {
             let ended = SessionError::Connection(error.clone());
             session.terminate(ended.clone());
-            self.tell_closed(session.id, &ended);
+            self.tell_closed(&session, &ended);
         }
+        self.tell_past();
         for asked in asked.into_values() {
             let _ = asked.answer.send(Err(error.clone().into()));
         }
@@ -410,6 +417,10 @@ impl Inner {
         headers: HeaderMap,
     ) {
         let mut state = lock(&self.state);
+        let info = state.proto.session_info(id);
+        if let Some(info) = info.filter(|info| info.state == SessionState::Connecting) {
+            self.count_handshake(info.dialect, HandshakeOutcome::Refused);
+        }
         state.proto.reject(id, status, headers);
         self.pump(&mut state);
         if state.sessions.is_empty() {
@@ -520,6 +531,7 @@ impl Inner {
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
         count(&self.origin.totals.sessions_made);
+        self.count_handshake(shared.heads.dialect, HandshakeOutcome::Established);
         let (connection, session) = (self.id, shared.id);
         self.tell(|| TellEvent::SessionReady {
             connection,
@@ -569,8 +581,13 @@ impl Inner {
 
     /// Rejects the early streams that waited too long.
     pub(super) fn expire_early(&self, state: &mut State, now: Instant) {
+        let before = state.early.datagrams();
         for stream in state.early.expire(now) {
             self.drop_early(&stream);
+        }
+        let expired = before - state.early.datagrams();
+        if expired > 0 {
+            self.drop_datagrams(DatagramDrop::EarlyExpired, expired as u64);
         }
     }
 
@@ -595,7 +612,12 @@ impl Inner {
                 Event::Established { id, head, protocol } => {
                     self.established(state, id, *head, protocol);
                 }
-                Event::Failed { id, error } => {
+                Event::Failed { id, dialect, error } => {
+                    let outcome = match error {
+                        proto::ConnectError::Status(_) => HandshakeOutcome::Refused,
+                        _ => HandshakeOutcome::Failed,
+                    };
+                    self.count_handshake(dialect, outcome);
                     if let Some(asked) = state.asked.remove(&id) {
                         let _ = asked.answer.send(Err(error.into()));
                     }
@@ -644,7 +666,7 @@ impl Inner {
                         }
                         let error = SessionError::from(end);
                         session.terminate(error.clone());
-                        self.tell_closed(id, &error);
+                        self.tell_closed(&session, &error);
                     }
                     let due = Instant::now() + self.limits().close_timeout;
                     state.closing.push_back((due, id.stream_id()));
@@ -665,6 +687,7 @@ impl Inner {
             drop(requests);
             let status = StatusCode::TOO_MANY_REQUESTS;
             self.refused(RefusalCause::TooManyRequests, &status);
+            self.count_handshake(request.2, HandshakeOutcome::Refused);
             state.proto.reject(request.0, status, HeaderMap::new());
             return;
         }
@@ -865,12 +888,14 @@ impl Inner {
                 }
             }
             Route::Early => {
-                state.early.push_datagram(id, payload, Instant::now());
+                if !state.early.push_datagram(id, payload, Instant::now()) {
+                    self.drop_datagrams(DatagramDrop::EarlyFull, 1);
+                }
                 drop(state);
                 // The driver drops it when it grows too old.
                 self.ready.wake();
             }
-            Route::Reject(_) => {}
+            Route::Reject(_) => self.drop_datagrams(DatagramDrop::NoSession, 1),
         }
         Ok(())
     }

@@ -427,6 +427,11 @@ impl Shared {
         lock(&self.datagrams).len()
     }
 
+    /// Returns how many streams wait to be accepted.
+    pub(crate) fn streams_waiting(&self) -> usize {
+        lock(&self.bidi.queue).len() + lock(&self.uni.queue).len()
+    }
+
     pub(crate) fn active_streams(&self) -> usize {
         lock(&self.registry).slots.len()
     }
@@ -641,7 +646,6 @@ impl Shared {
         if queue.len() >= self.conn.limits().datagram_queue {
             queue.pop_front();
             count(&self.counters.datagrams_dropped);
-            count(&self.conn.totals().datagrams_dropped);
         }
         queue.push_back(datagram);
         drop(queue);

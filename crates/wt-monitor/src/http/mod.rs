@@ -19,6 +19,8 @@
 mod config;
 mod error;
 mod listener;
+#[cfg(feature = "prometheus")]
+mod metrics;
 mod pages;
 
 pub use self::{

@@ -107,7 +107,6 @@ impl Observe for Server {
     fn observe(&self) -> Snapshot {
         let seen = self.diagnostics();
         let stats = &seen.stats;
-        let totals = self.endpoint().stats();
         let unbound = || "unbound".to_owned();
         let id = seen
             .local_address
@@ -127,9 +126,6 @@ impl Observe for Server {
             .with_counter("connection_errors", stats.connection_errors)
             .with_counter("protocol_errors", stats.protocol_errors)
             .with_counter("requests_rejected", stats.requests_rejected)
-            .with_counter("sessions_made", totals.sessions_made)
-            .with_counter("sessions_ended", totals.sessions_ended)
-            .with_counter("datagrams_dropped", totals.datagrams_dropped)
             .with_issues(seen.issues());
         self.observe_traffic(snapshot)
     }

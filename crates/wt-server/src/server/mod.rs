@@ -54,7 +54,6 @@ struct Inner {
     config: ServerConfig,
     started: Instant,
     closed: AtomicBool,
-    carried: traffic::Highest,
 }
 
 impl Drop for Inner {
@@ -111,7 +110,6 @@ impl Server {
             config: config.clone(),
             started: Instant::now(),
             closed: AtomicBool::new(false),
-            carried: traffic::Highest::default(),
         })))
     }
 

@@ -12,6 +12,7 @@ mod discard;
 mod echo;
 mod headers;
 mod listening;
+mod metrics;
 mod push;
 mod reset;
 mod route;
@@ -19,10 +20,13 @@ mod service;
 mod session;
 mod source;
 
-use self::dashboard::{Dashboard, Watch};
 pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
+};
+use self::{
+    dashboard::{Dashboard, Watch},
+    metrics::Metrics,
 };
 use crate::{failure::Failure, stop::Stop};
 
@@ -45,12 +49,20 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         Some(address) => Some(Dashboard::start(address, &service, &identity).await?),
         None => None,
     };
-    let address = service.local_addr()?;
-    listening::print(address, identity.certificate_hash(), args.json)?;
+    let metrics = match args.metrics {
+        Some(address) => Some(Metrics::start(address, service.server()).await?),
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(Metrics::local_addr);
+    let (address, hash) = (service.local_addr()?, identity.certificate_hash());
+    listening::print(address, hash, metrics_address, args.json)?;
     if let Some(dashboard) = &dashboard {
         listening::print_dashboard(dashboard.url(), args.json)?;
     }
     service.run(stop, args.grace()).await;
     drop(dashboard);
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     Ok(())
 }

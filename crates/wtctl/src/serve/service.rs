@@ -82,7 +82,7 @@ impl Service {
         })
     }
 
-    pub(super) const fn server(&self) -> &Server {
+    pub(crate) const fn server(&self) -> &Server {
         &self.server
     }
 
