@@ -147,10 +147,14 @@ impl Judge {
             Condition::Trend { floor, .. } => floor.to_string(),
             _ => String::new(),
         };
-        let value = |unit: f64| broken.value.map(|value| format!("{:.2}", value * unit));
+        let value = |unit: f64, decimals: usize| {
+            let value = broken.value.map(|value| value * unit);
+            value.map_or_else(String::new, |value| format!("{value:.decimals$}"))
+        };
         let places = [
-            ("value", value(1.0).unwrap_or_default()),
-            ("percent", value(100.0).unwrap_or_default()),
+            ("value", value(1.0, 2)),
+            ("percent", value(100.0, 2)),
+            ("count", value(1.0, 0)),
             ("threshold", threshold),
             ("state", sample.state.to_string()),
             ("issue", broken.issue.clone()),

@@ -14,14 +14,14 @@
 //! use wt_monitor::{Measure, Monitor, MonitorConfig, Rule, Status};
 //!
 //! let cache = observe::from_fn(|| Snapshot::new("cache", "of-pages", State::Active).with_gauge("entries", 3.0));
-//! let full = Rule::above("full", Measure::last("entries"), 2.0).with_message("{value} entries are many");
+//! let full = Rule::above("full", Measure::last("entries"), 2.0).with_message("{count} entries are many");
 //! let monitor = Monitor::new(cache, MonitorConfig::new().with_rule(full))?;
 //!
 //! // `monitor.start()?` would do this at each interval.
 //! monitor.sample();
 //! let health = monitor.health();
 //! assert_eq!(health.status, Status::Degraded);
-//! assert_eq!(health.reasons, ["3.00 entries are many"]);
+//! assert_eq!(health.reasons, ["3 entries are many"]);
 //! # Ok::<(), wt_monitor::ConfigError>(())
 //! ```
 

@@ -276,7 +276,7 @@ pub struct Rule {
     /// What breaks it.
     pub condition: Condition,
     /// What the alert says. `{value}` stands for what was measured with two decimals, `{percent}` for a hundred times
-    /// that, `{threshold}`, `{state}`, `{issue}`, `{kind}` and `{id}` for what they say. Nothing: the name.
+    /// that, `{count}` for the nearest whole number, `{threshold}`, `{state}`, `{issue}`, `{kind}` and `{id}` for what they say. Nothing: the name.
     #[serde(default)]
     pub message: String,
     /// How much must have happened before it is applied; `None` for always.

@@ -185,7 +185,9 @@ impl<'a> Window<'a> {
     }
 
     fn trend_of(self, values: &[f64]) -> Trend {
-        match self.samples.len() < self.size {
+        // Samples in which nothing could be measured have no value: a few of many make no trend.
+        let few = self.samples.len() < self.size || values.len() * 2 < self.size;
+        match few {
             true => Trend::Stable,
             false => Trend::of(values),
         }

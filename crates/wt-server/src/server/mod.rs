@@ -4,6 +4,7 @@ mod diagnostics;
 mod shutdown;
 mod stats;
 mod traffic;
+mod weak;
 
 use std::{
     collections::HashMap,
@@ -30,6 +31,7 @@ use wt_core::{
     events::{Event, Events},
 };
 
+pub(crate) use self::weak::WeakServer;
 pub use self::{
     diagnostics::{Issue, ServerDiagnostics},
     shutdown::Shutdown,
