@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use wt::{
     Client, Session,
     client::Connect,
@@ -38,6 +41,8 @@ pub(super) struct Watcher {
     url: String,
     headers: Vec<(String, String)>,
     protocols: Vec<String>,
+    /// How long the first line may take.
+    patience: Duration,
 }
 
 impl Watcher {
@@ -51,6 +56,7 @@ impl Watcher {
             url,
             headers: headers.collect(),
             protocols: reach.request.protocols.clone(),
+            patience: reach.request.timeout,
         }
     }
 
@@ -65,7 +71,7 @@ impl Watcher {
 
     /// Reads the feed of one session, and says how it ended.
     pub(super) async fn once(&self, session: Session, updates: mpsc::Sender<Update>) -> Failure {
-        match read(&session, &updates).await {
+        match read(&session, &updates, self.patience).await {
             Some(why) => Failure::during_work(why),
             // Nobody listens any more, and nobody asks why.
             None => Failure::told(),
@@ -81,7 +87,7 @@ impl Watcher {
                 Some(session) => {
                     attempt = 0;
                     let ended = tokio::select! {
-                        ended = read(&session, &updates) => ended,
+                        ended = read(&session, &updates, self.patience) => ended,
                         () = updates.closed() => None,
                     };
                     session.close(0, "");
@@ -121,10 +127,20 @@ impl Watcher {
 }
 
 /// Passes the lines of a session on; says why there are no more, or nothing when nobody wants them.
-async fn read(session: &Session, updates: &mpsc::Sender<Update>) -> Option<String> {
-    let mut stream = match session.accept_uni().await {
-        Ok(stream) => stream,
-        Err(error) => return Some(words(&error)),
+async fn read(
+    session: &Session,
+    updates: &mpsc::Sender<Update>,
+    patience: Duration,
+) -> Option<String> {
+    let mut stream = match timeout(patience, session.accept_uni()).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Some(words(&error)),
+        Err(_) => {
+            return Some(format!(
+                "the server has sent no feed for {} s (is the path of the URL the right one?)",
+                patience.as_secs_f64()
+            ));
+        }
     };
     loop {
         let line = match stream.read_until(b"\n", Line::LONGEST).await {
