@@ -117,7 +117,7 @@ impl Observe for Server {
             (false, 0) => State::Closed,
             (false, _) => State::Draining,
         };
-        Snapshot::new("server", id, state)
+        let snapshot = Snapshot::new("server", id, state)
             .with_uptime(stats.uptime)
             .with_gauge("connections", stats.connections_active as f64)
             .with_gauge("sessions", stats.sessions_active as f64)
@@ -129,7 +129,8 @@ impl Observe for Server {
             .with_counter("connection_errors", stats.connection_errors)
             .with_counter("protocol_errors", stats.protocol_errors)
             .with_counter("requests_rejected", stats.requests_rejected)
-            .with_issues(seen.issues())
+            .with_issues(seen.issues());
+        self.observe_traffic(snapshot)
     }
 }
 
