@@ -1,8 +1,8 @@
 //! The fields of a configuration by name: to read them, to set them, and to lay the environment over them.
 
 use super::{
-    ClientConfig, ConfigError, Limits, ServerConfig, SessionConfig, TransportConfig,
-    error::invalid, text::Text,
+    CertificateConfig, ClientConfig, ConfigError, Limits, ServerConfig, SessionConfig,
+    TransportConfig, error::invalid, text::Text,
 };
 use crate::tls::Identity;
 
@@ -67,13 +67,16 @@ keys!(Limits:
     header_timeout settings_timeout early_streams early_datagrams early_per_session early_bytes
     early_age datagram_queue close_timeout unused_timeout handshakes server_requests linger);
 
+keys!(CertificateConfig: max check_interval renew renew_before expiry_warning);
+
 keys!(ClientConfig:
     bind verification alpn dialects connect_timeout headers user_agent key_log;
     groups transport: TransportConfig, session: SessionConfig, limits: Limits);
 
 keys!(ServerConfig:
     bind client_auth alpn dialects key_log;
-    groups transport: TransportConfig, session: SessionConfig, limits: Limits);
+    groups certificates: CertificateConfig, transport: TransportConfig, session: SessionConfig,
+        limits: Limits);
 
 /// Where certificate and key come from, which belong together.
 const CERTIFICATE: &str = "identity.certificate";
