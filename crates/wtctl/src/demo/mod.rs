@@ -67,6 +67,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let service = Service::bind(Settings {
         listen: args.listen,
         identity,
+        others: Vec::new(),
         protocols: vec![PROTOCOL.to_owned()],
     })?;
     let url = url(service.local_addr()?);

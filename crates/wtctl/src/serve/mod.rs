@@ -1,11 +1,12 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `route` what a path means, `answer` accepting and refusing, `session`
+//! server from start to end, `certificates` what becomes of them meanwhile, `route` what a path means, `answer` accepting and refusing, `session`
 //! the tasks of a session, and the rest what happens on its streams.
 
 mod answer;
 mod args;
+mod certificates;
 mod discard;
 mod echo;
 mod headers;
@@ -21,20 +22,30 @@ pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
 };
-use crate::{failure::Failure, stop::Stop};
+use crate::{
+    failure::Failure,
+    stop::{Hangup, Stop},
+};
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     // Before the line that says that it listens: a signal may follow that at once.
     let stop = Stop::listen()?;
-    let settings = Settings {
+    let mut identities = args.identities()?;
+    let hangup = Hangup::listen(&identities)?;
+    let identity = identities.remove(0);
+    let hash = identity.certificate_hash();
+    let service = Service::bind(Settings {
         listen: args.listen,
-        identity: args.identity()?,
+        identity,
+        others: identities,
         protocols: args.protocols.clone(),
-    };
-    let hash = settings.identity.certificate_hash();
-    let service = Service::bind(settings)?;
+    })?;
     listening::print(service.local_addr()?, hash, args.json)?;
-    service.run(stop, args.grace()).await;
+    let changing = certificates::keep(service.server(), hangup, args.json);
+    tokio::select! {
+        () = service.run(stop, args.grace()) => {}
+        () = changing => {}
+    }
     Ok(())
 }

@@ -30,7 +30,9 @@ const CONNECTIONS: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// The certificate that is shown, and those for clients that ask for one of their names.
     pub(crate) identity: Identity,
+    pub(crate) others: Vec<Identity>,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
 }
@@ -45,7 +47,9 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
-        let mut config = ServerConfig::new(settings.identity).with_bind(settings.listen);
+        let mut config = ServerConfig::new(settings.identity)
+            .with_identities(settings.others)
+            .with_bind(settings.listen);
         config.transport.streams_bidi = CONNECTION_STREAMS;
         config.transport.streams_uni = CONNECTION_STREAMS;
         config.session.max_streams_bidi = STREAMS;
@@ -62,6 +66,10 @@ impl Service {
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
         let address = self.server.local_addr();
         address.map_err(|error| Failure::cannot_start(&error))
+    }
+
+    pub(crate) fn server(&self) -> Server {
+        self.server.clone()
     }
 
     /// Serves until `stop`, then lets sessions finish and closes the rest with code 0, within
