@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         protocols: args.protocols.clone(),
     })?;
     listening::print(service.local_addr()?, hash, args.json)?;
-    let changing = certificates::keep(service.server(), hangup, args.json);
+    let changing = certificates::keep(service.server().clone(), hangup, args.json);
     tokio::select! {
         () = service.run(stop, args.grace()) => {}
         () = changing => {}

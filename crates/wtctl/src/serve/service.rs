@@ -68,8 +68,8 @@ impl Service {
         address.map_err(|error| Failure::cannot_start(&error))
     }
 
-    pub(crate) fn server(&self) -> Server {
-        self.server.clone()
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Serves until `stop`, then lets sessions finish and closes the rest with code 0, within
