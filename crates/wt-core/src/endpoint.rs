@@ -22,6 +22,7 @@ use crate::{
     refusal::{RefusalCause, Refusals},
     stats::{EndpointStats, count},
     stream::quic_code,
+    takeover::{self, TakeoverError},
     tls::TlsError,
 };
 
@@ -41,6 +42,8 @@ struct Shared {
     client: Option<quinn::ClientConfig>,
     created: Instant,
     closed: AtomicBool,
+    /// Its socket is one that other processes have too, or may get.
+    shares_port: bool,
 }
 
 fn origin(
@@ -84,6 +87,24 @@ impl Endpoint {
         config.validate()?;
         let server = quic::server_config(config)?;
         let quic = bind(config.bind, &config.transport, Some(server))?;
+        Ok(Self::of_server(config, quic, false))
+    }
+
+    /// Makes the endpoint of a server on a port that is taken over, or can be.
+    pub(crate) fn taking_over(
+        config: &ServerConfig,
+        takeover: takeover::unix::Takeover,
+    ) -> Result<(Self, takeover::unix::Pending), TakeoverError> {
+        config.validate().map_err(BindError::from)?;
+        let server = quic::server_config(config).map_err(BindError::from)?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BindError::NoRuntime.into());
+        }
+        let (quic, pending) = takeover.endpoint(config, server)?;
+        Ok((Self::of_server(config, quic, true), pending))
+    }
+
+    fn of_server(config: &ServerConfig, quic: quinn::Endpoint, shares_port: bool) -> Self {
         let mut origin = origin(
             Side::Server,
             &config.transport,
@@ -91,14 +112,15 @@ impl Endpoint {
             &config.limits,
         );
         origin.proto.dialects = config.dialects;
-        Ok(Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             quic,
             origin,
             alive: Arc::default(),
             client: None,
             created: Instant::now(),
             closed: AtomicBool::new(false),
-        })))
+            shares_port,
+        }))
     }
 
     /// Binds the endpoint of a client.
@@ -124,6 +146,7 @@ impl Endpoint {
             client: Some(client),
             created: Instant::now(),
             closed: AtomicBool::new(false),
+            shares_port: false,
         })))
     }
 
@@ -273,8 +296,12 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says; and that it cannot be done to an endpoint whose port can be taken over
+    /// ([`Takeover::server`](crate::takeover::Takeover::server)).
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
+        if self.0.shares_port {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.0.quic.rebind(socket)
     }
 

@@ -3,6 +3,13 @@
 //! Nothing else in the crate knows how quinn is configured. The functions expect a configuration that passed its
 //! `validate`; values that QUIC cannot encode would be cut to what it can.
 
+#[cfg(unix)]
+mod ids;
+#[cfg(unix)]
+mod passing;
+#[cfg(unix)]
+mod switch;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -13,6 +20,11 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, VarInt, congestion};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
+#[cfg(unix)]
+pub(crate) use self::{
+    ids::{Secrets, Tag},
+    switch::{Elder, Switch},
+};
 use crate::config::{ClientConfig, Congestion, ServerConfig, TransportConfig};
 use crate::runtime::Batching;
 use crate::tls::{self, TlsError};
