@@ -15,6 +15,8 @@ Examples:
       Take a free port and say which in one line of JSON.
   wtctl serve --cert cert.pem --key key.pem
       Show a certificate of your own; 'wtctl cert' makes one.
+  wtctl serve --cert cert.pem --key key.pem --takeover /run/wtctl/control
+      Take the port of the process that runs with the same path, which then finishes.
   wtctl serve --protocols chat-2,chat-1
       Answer a client with the first subprotocol of its offer that is one of these.
 
@@ -31,7 +33,8 @@ Paths:
   /slow?ms=N                   answer after N milliseconds, then echo
 
 Any other path is refused with 404, a bad parameter with 400; a number that is left out is 0.
-SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.";
+SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.
+So does another process that takes the port over: both run with the same --takeover.";
 
 /// Run the test server for browsers and tools.
 ///
@@ -64,9 +67,13 @@ pub(crate) struct Args {
     /// Say in one line of JSON where it listens
     #[arg(long)]
     pub(super) json: bool,
-    /// Seconds in which sessions may finish after SIGINT or SIGTERM
+    /// Seconds in which sessions may finish after SIGINT, SIGTERM or a takeover
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
     grace: u32,
+    /// Control socket by which this process takes the port of a running one over, and the next one
+    /// takes it from this one; give both the same certificate
+    #[arg(long, value_name = "PATH")]
+    pub(super) takeover: Option<PathBuf>,
 }
 
 impl Args {

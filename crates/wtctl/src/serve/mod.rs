@@ -33,7 +33,10 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         protocols: args.protocols.clone(),
     };
     let hash = settings.identity.certificate_hash();
-    let service = Service::bind(settings)?;
+    let service = match &args.takeover {
+        Some(path) => Service::take_over(settings, path).await?,
+        None => Service::bind(settings)?,
+    };
     listening::print(service.local_addr()?, hash, args.json)?;
     service.run(stop, args.grace()).await;
     Ok(())
