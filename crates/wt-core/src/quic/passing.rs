@@ -55,19 +55,20 @@ pub(crate) fn read(header: &[u8; HEADER], len: usize) -> Option<RecvMeta> {
     if header[0] != VERSION || stride == 0 || len == 0 {
         return None;
     }
-    let mut meta = RecvMeta::default();
-    meta.addr = match source {
+    let addr = match source {
         IpAddr::V4(ip) => (ip, two(6)).into(),
         IpAddr::V6(ip) => {
             let scope = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
             SocketAddrV6::new(ip, two(6), 0, scope).into()
         }
     };
-    meta.len = len;
-    meta.stride = stride;
-    meta.ecn = EcnCodepoint::from_bits(header[1]);
-    meta.dst_ip = read_ip(header[3], &header[28..44]);
-    Some(meta)
+    Some(RecvMeta {
+        addr,
+        len,
+        stride,
+        ecn: EcnCodepoint::from_bits(header[1]),
+        dst_ip: read_ip(header[3], &header[28..44]),
+    })
 }
 
 fn write_ip(ip: IpAddr, out: &mut [u8]) -> u8 {

@@ -7,6 +7,7 @@ mod running;
 mod serving;
 mod session;
 mod signal;
+mod watch;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -24,6 +25,7 @@ pub use self::{
     hooks::{HookResult, Resource},
     running::RunningApp,
     serving::AppStats,
+    watch::AppWatch,
 };
 use self::{hooks::Hooks, signal::Signals};
 use crate::{

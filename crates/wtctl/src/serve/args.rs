@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use wt::Identity;
 
-use super::NAMES;
+use super::{NAMES, protection::Protection};
 use crate::{failure::Failure, reach::protocol};
 
 const EXAMPLES: &str = "\
@@ -19,6 +19,8 @@ Examples:
       Take the port of the process that runs with the same path, which then finishes.
   wtctl serve --protocols chat-2,chat-1
       Answer a client with the first subprotocol of its offer that is one of these.
+  wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
+      Let no client take more than its share.
 
 Paths:
   /, /echo, /echo/...          streams and datagrams go back as they come
@@ -74,6 +76,8 @@ pub(crate) struct Args {
     /// takes it from this one; give both the same certificate
     #[arg(long, value_name = "PATH")]
     pub(super) takeover: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) protection: Protection,
 }
 
 impl Args {
