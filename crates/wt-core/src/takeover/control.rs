@@ -9,12 +9,15 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::{net::UnixStream, sync::watch};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::watch,
+};
 
 use super::{
     MAX_EARLIER,
     messages::{BUSY, DONE, HELLO, Offer, READY, TAKE, TAKEN_BACK, YOURS, hear, say},
-    path::Listening,
+    path::ControlFile,
 };
 use crate::quic::{Elder, Secrets, Switch, Tag};
 
@@ -41,13 +44,18 @@ pub(super) struct Seat {
 }
 
 /// Listens for a successor until one has taken over.
-pub(super) async fn listen(mut listening: Listening, seat: Seat, done: watch::Sender<bool>) {
+pub(super) async fn listen(
+    listener: UnixListener,
+    file: Arc<ControlFile>,
+    seat: Seat,
+    done: watch::Sender<bool>,
+) {
     let mut probe = tokio::time::interval(PROBE);
     let mut elders = true;
     loop {
         tokio::select! {
-            accepted = listening.listener.accept() => match accepted {
-                Ok((stream, _)) => match seat.hand_over(stream).await {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => match seat.hand_over(stream, &file).await {
                     Ok(()) => break,
                     Err(error) => tracing::warn!(%error, "the port was not handed over"),
                 },
@@ -59,7 +67,6 @@ pub(super) async fn listen(mut listening: Listening, seat: Seat, done: watch::Se
             _ = probe.tick(), if elders => elders = seat.switch.probe(),
         }
     }
-    listening.leave_file();
     seat.switch.forget_elders();
     tracing::info!("a new process has taken the port over");
     done.send_replace(true);
@@ -67,7 +74,7 @@ pub(super) async fn listen(mut listening: Listening, seat: Seat, done: watch::Se
 
 impl Seat {
     /// Hands over to who came, if it is one who may and does what is to be done.
-    async fn hand_over(&self, mut stream: UnixStream) -> io::Result<()> {
+    async fn hand_over(&self, mut stream: UnixStream, file: &ControlFile) -> io::Result<()> {
         let user = stream.peer_cred()?.uid();
         if user != own_user() {
             return Err(io::Error::new(
@@ -113,6 +120,7 @@ impl Seat {
         match rest.await {
             // The newcomer counts on it, whether it hears the last word or not.
             Ok(()) => {
+                file.leave();
                 let _ = say(&mut stream, &[DONE]).await;
                 Ok(())
             }

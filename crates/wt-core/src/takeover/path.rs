@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use tokio::net::UnixListener;
@@ -32,18 +33,11 @@ pub(super) fn check(path: &Path) -> Result<(), TakeoverError> {
     }
 }
 
-/// A control socket that listens. Its file is removed with it, if it is still its own.
+/// A control socket that listens.
 #[derive(Debug)]
 pub(super) struct Listening {
     pub(super) listener: UnixListener,
-    /// Where its file is now.
-    path: PathBuf,
-    /// What its file is, for the system.
-    file: Option<(u64, u64)>,
-}
-
-fn identity(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
+    pub(super) file: ControlFile,
 }
 
 impl Listening {
@@ -56,37 +50,62 @@ impl Listening {
         let own = PathBuf::from(name);
         let make = || {
             let listener = UnixListener::bind(&own)?;
-            let file = identity(&fs::symlink_metadata(&own)?);
+            let id = identity(&fs::symlink_metadata(&own)?);
             fs::set_permissions(&own, Permissions::from_mode(0o600))?;
-            Ok((listener, file))
+            Ok((listener, id))
         };
-        let (listener, file) = make().map_err(failed(&own))?;
-        Ok(Self {
-            listener,
+        let (listener, id) = make().map_err(failed(&own))?;
+        let file = ControlFile {
             path: own,
-            file: Some(file),
-        })
+            id,
+            left: AtomicBool::new(false),
+        };
+        Ok(Self { listener, file })
     }
 
     /// Puts it where others look for it, in the place of what was there.
     pub(super) fn publish(&mut self, path: &Path) -> io::Result<()> {
-        fs::rename(&self.path, path)?;
-        path.clone_into(&mut self.path);
+        fs::rename(&self.file.path, path)?;
+        path.clone_into(&mut self.file.path);
         Ok(())
-    }
-
-    /// Leaves the file to a successor, who puts its own in its place.
-    pub(super) fn leave_file(&mut self) {
-        self.file = None;
     }
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
+/// The file of a control socket. It is removed with this, unless another one is in its place.
+#[derive(Debug)]
+pub(super) struct ControlFile {
+    /// Where it is now.
+    path: PathBuf,
+    /// What it is, for the system.
+    id: (u64, u64),
+    left: AtomicBool,
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+impl ControlFile {
+    /// Leaves it to a successor, who puts its own in its place.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
+
+    /// Removes it, if it is there and nobody else's.
+    pub(super) fn remove(&self) {
+        if self.left.swap(true, Relaxed) {
+            return;
+        }
         let there = fs::symlink_metadata(&self.path);
-        if there.is_ok_and(|there| Some(identity(&there)) == self.file) {
+        if there.is_ok_and(|there| identity(&there) == self.id) {
             // A file that stays is replaced by the next process.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+impl Drop for ControlFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }

@@ -14,7 +14,7 @@ use super::{
     TakeoverError,
     control::{self, Seat},
     messages::{DONE, HELLO, Offer, READY, TAKE, TAKEN_BACK, YOURS, hear, say},
-    path::{self, Listening, failed},
+    path::{self, ControlFile, Listening, failed},
 };
 use crate::{
     config::ServerConfig,
@@ -201,9 +201,13 @@ impl Pending {
         published.map_err(failed(&self.path))?;
         let (done, handed_over) = watch::channel(false);
         let switch = self.seat.switch.clone();
-        let task = tokio::spawn(control::listen(listening, self.seat, done));
+        let Listening { listener, file } = listening;
+        let file = Arc::new(file);
+        let task = control::listen(listener, file.clone(), self.seat, done);
+        let task = tokio::spawn(task);
         Ok(Handover {
             switch,
+            file,
             handed_over,
             task,
         })
@@ -240,6 +244,7 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) struct Handover {
     switch: Arc<Switch>,
+    file: Arc<ControlFile>,
     handed_over: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
@@ -247,6 +252,8 @@ pub(crate) struct Handover {
 impl Drop for Handover {
     fn drop(&mut self) {
         self.task.abort();
+        // The task goes when the runtime comes to it.
+        self.file.remove();
     }
 }
 
