@@ -23,7 +23,7 @@ use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use wt::{
     Session,
-    datagram::{DatagramTransport, Priority, SendOptions},
+    datagram::{DatagramConfig, DatagramTransport, Priority, SendOptions},
 };
 
 use crate::pair::{COUNT, Peer, Result, Usage, accept_session, median};
@@ -43,6 +43,9 @@ struct Args {
     /// Measures only datagrams of this size.
     #[arg(long)]
     size: Option<usize>,
+    /// Bytes that QUIC gets ahead of time where there are priorities.
+    #[arg(long)]
+    send_ahead: Option<usize>,
     /// Shows only that it works.
     #[arg(long)]
     smoke: bool,
@@ -144,7 +147,10 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start((way, name, bar): (Way, &'static str, f64)) -> Result<Self> {
+    async fn start(
+        (way, name, bar): (Way, &'static str, f64),
+        config: &DatagramConfig,
+    ) -> Result<Self> {
         let word = way.to_possible_value().ok_or("a way without a name")?;
         let peer = Peer::start(word.get_name())?;
         let sender = match way {
@@ -153,7 +159,7 @@ impl Pair {
             }
             Way::Session => Sender::Session(peer.session().await?),
             Way::Plain | Way::Lanes => {
-                let transport = DatagramTransport::new(peer.session().await?)?;
+                let transport = DatagramTransport::with_config(peer.session().await?, config)?;
                 Sender::Transport(transport, way == Way::Lanes)
             }
         };
@@ -226,11 +232,13 @@ async fn run(args: Args) -> Result {
         true => (1, Duration::from_millis(20)),
         false => (args.rounds.max(1), Duration::from_millis(args.time.max(1))),
     };
+    let mut config = DatagramConfig::new();
+    config.send_ahead = args.send_ahead.unwrap_or(config.send_ahead);
     let mut pairs = Vec::new();
     for way in WAYS {
         let always = matches!(way.0, Way::Quinn | Way::QuinnBatching);
         if always || args.only.is_empty() || args.only.contains(&way.0) {
-            pairs.push(Pair::start(way).await?);
+            pairs.push(Pair::start(way, &config).await?);
         }
     }
     for size in args.size.map_or(vec![64, 1200], |size| vec![size.max(8)]) {
