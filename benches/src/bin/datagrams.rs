@@ -201,7 +201,7 @@ async fn round(pair: &Pair, size: usize, time: Duration) -> Result<Figures> {
     let here = Usage::here();
     let mut bytes = vec![0; size];
     let (start, mut sent) = (Instant::now(), 0_u64);
-    while sent % 16 != 0 || start.elapsed() < time {
+    while !sent.is_multiple_of(16) || start.elapsed() < time {
         // Each has other contents, as in life.
         bytes[..8].copy_from_slice(&sent.to_be_bytes());
         pair.sender.send(sent, &bytes).await?;

@@ -9,8 +9,6 @@
 
 #[path = "../pair.rs"]
 mod pair;
-#[path = "../../../crates/wt-core/src/runtime.rs"]
-mod runtime;
 
 use std::{
     collections::VecDeque,
@@ -310,7 +308,7 @@ impl Doing {
             Self::Frames(send, together) => {
                 let mut payload = encode(&Update::new(0))?;
                 let mut out = BytesMut::new();
-                while sent % 16 != 0 || start.elapsed() < time {
+                while !sent.is_multiple_of(16) || start.elapsed() < time {
                     // Each has other contents, as in life.
                     payload[10..18].copy_from_slice(&sent.to_be_bytes());
                     put_frame(&mut out, &payload);
@@ -323,7 +321,7 @@ impl Doing {
                 send.write_all(&out).await?;
             }
             Self::Messages(send, together) => {
-                while sent % 16 != 0 || start.elapsed() < time {
+                while !sent.is_multiple_of(16) || start.elapsed() < time {
                     let message = Update::new(sent);
                     if *together {
                         send.feed(message.into()).await?;

@@ -1,7 +1,7 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `route` what a path means, `answer` accepting and refusing, `session`
+//! server from start to end, `protection` what clients may take, `route` what a path means, `answer` accepting and refusing, `session`
 //! the tasks of a session, and the rest what happens on its streams.
 
 mod answer;
@@ -10,6 +10,7 @@ mod discard;
 mod echo;
 mod headers;
 mod listening;
+mod protection;
 mod push;
 mod reset;
 mod route;
@@ -31,6 +32,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         listen: args.listen,
         identity: args.identity()?,
         protocols: args.protocols.clone(),
+        protection: Some(args.protection.clone()),
     };
     let hash = settings.identity.certificate_hash();
     let service = Service::bind(settings)?;
