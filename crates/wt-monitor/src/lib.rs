@@ -27,10 +27,18 @@
 
 mod alert;
 mod config;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
+#[cfg(feature = "dashboard")]
+pub mod feed;
 mod health;
+#[cfg(feature = "http")]
+pub mod http;
 mod judge;
 mod kinds;
 mod lock;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod monitor;
 mod report;
 mod rule;

@@ -54,6 +54,8 @@ mod cluster;
 pub mod extract;
 mod handler;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
 pub mod middleware;
 mod response;
 mod routing;
@@ -65,6 +67,8 @@ pub use app::{
 pub use cluster::{ClusterStats, ServerCluster};
 pub use handler::{Close, Decide, Ending, Handler, IntoEnding, decide};
 pub use message::{BoxError, Outcome, Peer, Request, Response, accept, refuse};
+#[cfg(feature = "metrics")]
+pub use metrics::HandlerTimer;
 pub use response::IntoResponse;
 pub use routing::{Route, RouteError, RouteStats, Router, Routes};
 pub use server::{Issue, Server, ServerDiagnostics, ServerStats, Shutdown};
@@ -73,6 +77,8 @@ pub use wt_core::http;
 pub use wt_core::{
     Accept, AnswerError, BiStream, BindError, RecvStream, RefusalCause, Refusals, SendStream,
     Session, SessionError, SessionRequest,
-    config::{Limits, ServerConfig, SessionConfig, TransportConfig},
-    tls::{ClientAuth, Identity},
+    config::{CertificateConfig, Limits, ServerConfig, SessionConfig, TransportConfig},
+    tls::{
+        CertificateEvent, CertificateIssue, CertificateStatus, Certificates, ClientAuth, Identity,
+    },
 };

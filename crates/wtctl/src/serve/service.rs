@@ -10,6 +10,7 @@ use wt::{
 
 use super::{
     answer::{Refused, answer},
+    dashboard::Watch,
     protection::Protection,
 };
 use crate::{failure::Failure, stop::Stop};
@@ -33,11 +34,33 @@ pub(super) const CONNECTIONS: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// The certificate that is shown, and those for clients that ask for one of their names.
     pub(crate) identity: Identity,
+    pub(crate) others: Vec<Identity>,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
     /// What clients may take.
     pub(crate) protection: Option<Protection>,
+    /// The feed for who looks after it.
+    pub(super) watch: Option<Watch>,
+}
+
+impl Settings {
+    /// Makes those of a server without a feed.
+    pub(crate) const fn new(
+        listen: SocketAddr,
+        identity: Identity,
+        protocols: Vec<String>,
+    ) -> Self {
+        Self {
+            listen,
+            identity,
+            others: Vec::new(),
+            protocols,
+            protection: None,
+            watch: None,
+        }
+    }
 }
 
 /// A server that listens and has not begun to answer.
@@ -46,11 +69,14 @@ pub(crate) struct Service {
     server: Server,
     protocols: Arc<[String]>,
     refused: Refused,
+    watch: Option<Watch>,
 }
 
 impl Service {
     pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
-        let mut config = ServerConfig::new(settings.identity).with_bind(settings.listen);
+        let mut config = ServerConfig::new(settings.identity)
+            .with_identities(settings.others)
+            .with_bind(settings.listen);
         config.transport.streams_bidi = CONNECTION_STREAMS;
         config.transport.streams_uni = CONNECTION_STREAMS;
         config.session.max_streams_bidi = STREAMS;
@@ -64,7 +90,16 @@ impl Service {
             server,
             protocols: settings.protocols.into(),
             refused: Refused::default(),
+            watch: settings.watch,
         })
+    }
+
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) const fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
@@ -82,7 +117,8 @@ impl Service {
                 request = self.server.accept() => match request {
                     Some(request) => {
                         let (protocols, refused) = (self.protocols.clone(), self.refused.clone());
-                        sessions.spawn(answer(request, protocols, refused, stop.clone()));
+                        let watch = self.watch.clone();
+                        sessions.spawn(answer(request, protocols, refused, watch, stop.clone()));
                     }
                     None => break,
                 },
