@@ -44,8 +44,8 @@ pub use error::{BindError, ConnectError, ConnectionError, SessionError};
 pub use http;
 pub use refusal::{RefusalCause, Refusals};
 pub use session::{
-    Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
-    WeakSession,
+    Accept, AnswerError, DatagramClaim, ExportError, IncomingStream, SendDatagramError, Session,
+    SessionRequest, WeakSession,
 };
 pub use state::{ConnectionState, StreamDirection, StreamState};
 pub use stats::{ConnectionStats, EndpointStats, SessionStats};

@@ -126,6 +126,8 @@ pub(crate) struct Shared {
     /// Where outgoing datagrams are put together.
     datagram_buffer: Mutex<BytesMut>,
     reads_datagrams: AtomicBool,
+    /// A layer above has claimed the datagrams.
+    pub(super) datagrams_claimed: AtomicBool,
     end: OnceLock<SessionError>,
     ended_at: OnceLock<Instant>,
     ended: Notify,
@@ -183,6 +185,7 @@ impl Shared {
             datagram_header: wt_proto::datagram::header(id),
             datagram_buffer: Mutex::default(),
             reads_datagrams: AtomicBool::new(false),
+            datagrams_claimed: AtomicBool::new(false),
             end: OnceLock::new(),
             ended_at: OnceLock::new(),
             ended: Notify::new(),
