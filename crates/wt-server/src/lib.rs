@@ -59,7 +59,9 @@ mod response;
 mod routing;
 mod server;
 
-pub use app::{AppConfig, AppError, AppStats, HookResult, Resource, RunningApp, ServerApp};
+pub use app::{
+    AppConfig, AppError, AppStats, AppWatch, HookResult, Resource, RunningApp, ServerApp,
+};
 pub use cluster::{ClusterStats, ServerCluster};
 pub use handler::{Close, Decide, Ending, Handler, IntoEnding, decide};
 pub use message::{BoxError, Outcome, Peer, Request, Response, accept, refuse};

@@ -3,6 +3,7 @@
 mod diagnostics;
 mod shutdown;
 mod stats;
+mod weak;
 
 use std::{
     collections::HashMap,
@@ -29,6 +30,7 @@ use wt_core::{
     events::{Event, Events},
 };
 
+pub(crate) use self::weak::WeakServer;
 pub use self::{
     diagnostics::{Issue, ServerDiagnostics},
     shutdown::Shutdown,
