@@ -21,6 +21,7 @@ use crate::{
     observe::{Observe, Snapshot, State},
     quic,
     refusal::{RefusalCause, Refusals},
+    report::{self, EndpointReport},
     stats::{EndpointStats, count},
     stream::quic_code,
     tls::TlsError,
@@ -176,6 +177,23 @@ impl Endpoint {
             addresses_validated: gate.retries,
             refusals: self.refusals().total(),
         }
+    }
+
+    /// Adds up what the endpoint and all its connections have done and hold, and samples at most `samples` connections,
+    /// each time others.
+    ///
+    /// It locks each connection that is alive for a moment; with many thousands of them it takes milliseconds, so that
+    /// asynchronous code better calls it by `tokio::task::spawn_blocking`.
+    #[must_use]
+    pub fn report(&self, samples: usize) -> EndpointReport {
+        let totals = &self.0.origin.totals;
+        report::report(
+            &totals.registry,
+            self.stats(),
+            self.refusals(),
+            &totals.handshakes,
+            samples,
+        )
     }
 
     /// Listens to what happens on all connections of the endpoint from now on.

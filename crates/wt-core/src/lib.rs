@@ -28,6 +28,7 @@ pub mod manager;
 pub mod observe;
 mod quic;
 mod refusal;
+mod report;
 mod runtime;
 mod session;
 mod state;
@@ -45,6 +46,7 @@ pub use gate::PeerKey;
 /// Status codes and header fields, as the methods here take and give them.
 pub use http;
 pub use refusal::{RefusalCause, Refusals};
+pub use report::{DatagramDrop, EndpointReport, HandshakeOutcome, Handshakes, Holdings, Traffic};
 pub use session::{
     Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
     WeakSession,

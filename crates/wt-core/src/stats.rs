@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::report::{HandshakeCounters, Registry};
+
 /// Figures of a QUIC connection at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -252,4 +254,6 @@ pub(crate) struct Totals {
     pub(crate) connections_lost: AtomicU64,
     pub(crate) sessions_made: AtomicU64,
     pub(crate) sessions_ended: AtomicU64,
+    pub(crate) handshakes: HandshakeCounters,
+    pub(crate) registry: Registry,
 }

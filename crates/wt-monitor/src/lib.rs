@@ -28,9 +28,13 @@
 mod alert;
 mod config;
 mod health;
+#[cfg(feature = "http")]
+pub mod http;
 mod judge;
 mod kinds;
 mod lock;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod monitor;
 mod report;
 mod rule;

@@ -54,6 +54,8 @@ mod cluster;
 pub mod extract;
 mod handler;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
 pub mod middleware;
 mod response;
 mod routing;
@@ -65,6 +67,8 @@ pub use app::{
 pub use cluster::{ClusterStats, ServerCluster};
 pub use handler::{Close, Decide, Ending, Handler, IntoEnding, decide};
 pub use message::{BoxError, Outcome, Peer, Request, Response, accept, refuse};
+#[cfg(feature = "metrics")]
+pub use metrics::HandlerTimer;
 pub use response::IntoResponse;
 pub use routing::{Route, RouteError, RouteStats, Router, Routes};
 pub use server::{Issue, Server, ServerDiagnostics, ServerStats, Shutdown};

@@ -75,6 +75,8 @@
 //! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
 //! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
 //! | `monitor` | no | `wt::monitor`: history, alerts and health of clients, servers and datagram transports |
+//! | `metrics` | no | `wt::monitor::metrics`: figures through the crate `metrics` |
+//! | `prometheus` | no | those figures for Prometheus, on a page: `wt::monitor::http` |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;

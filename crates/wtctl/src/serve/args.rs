@@ -15,6 +15,8 @@ Examples:
       Take a free port and say which in one line of JSON.
   wtctl serve --cert cert.pem --key key.pem
       Show a certificate of your own; 'wtctl cert' makes one.
+  wtctl serve --metrics 127.0.0.1:9090
+      Let Prometheus, or curl, fetch metrics from http://127.0.0.1:9090/metrics.
   wtctl serve --protocols chat-2,chat-1
       Answer a client with the first subprotocol of its offer that is one of these.
   wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
@@ -66,6 +68,10 @@ pub(crate) struct Args {
     /// Say in one line of JSON where it listens
     #[arg(long)]
     pub(super) json: bool,
+    /// Serve metrics for Prometheus by HTTP on this address and TCP port, at /metrics; port 0 picks a
+    /// free one, --json and the log say which
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(super) metrics: Option<SocketAddr>,
     /// Seconds in which sessions may finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
     grace: u32,

@@ -10,6 +10,7 @@ mod discard;
 mod echo;
 mod headers;
 mod listening;
+mod metrics;
 mod protection;
 mod push;
 mod reset;
@@ -18,6 +19,7 @@ mod service;
 mod session;
 mod source;
 
+use self::metrics::Metrics;
 pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
@@ -36,7 +38,15 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     };
     let hash = settings.identity.certificate_hash();
     let service = Service::bind(settings)?;
-    listening::print(service.local_addr()?, hash, args.json)?;
+    let metrics = match args.metrics {
+        Some(address) => Some(Metrics::start(address, service.server()).await?),
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(Metrics::local_addr);
+    listening::print(service.local_addr()?, hash, metrics_address, args.json)?;
     service.run(stop, args.grace()).await;
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     Ok(())
 }

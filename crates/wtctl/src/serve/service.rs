@@ -67,6 +67,10 @@ impl Service {
         })
     }
 
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
         let address = self.server.local_addr();
         address.map_err(|error| Failure::cannot_start(&error))
