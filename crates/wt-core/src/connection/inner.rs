@@ -3,6 +3,9 @@
 mod ask;
 mod command;
 mod credit;
+mod datagrams;
+mod early;
+mod events;
 mod tell;
 
 use std::{
@@ -21,10 +24,10 @@ use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
-    Dialect, Dir, ErrorCode, ProtocolViolation, SessionEnd, SessionId, SessionState, StreamId,
-    connection::{self as proto, Connection as Proto, Event, Route},
+    Dialect, Dir, ErrorCode, ProtocolViolation, SessionId, SessionState, StreamId,
+    connection::Connection as Proto,
     early::{Early, EarlyLimits},
-    head::{RequestHead, ResponseHead},
+    head::RequestHead,
 };
 
 pub(super) use self::ask::request_head;
@@ -37,7 +40,7 @@ use crate::{
     gate::Member,
     lock::lock,
     refusal::{self, RefusalCause},
-    report::{DatagramDrop, HandshakeOutcome, Traffic},
+    report::{HandshakeOutcome, Traffic},
     session::{Answer, Heads, Shared},
     stats::{Totals, count},
     stream::{Slot, quic_code},
@@ -424,189 +427,6 @@ impl Inner {
         }
     }
 
-    /// Brings a stream of the peer, whose header has been read, to its session.
-    pub(super) fn place_stream(&self, state: &mut State, id: SessionId, slot: Slot, first: Bytes) {
-        let code = match state.proto.accept_stream(id, slot.dir) {
-            Route::Deliver => match state.sessions.get(&id).cloned() {
-                Some(session) => match session.flow_arrived(first.len()) {
-                    Ok(()) => return session.push_stream(slot, first),
-                    Err(violation) => {
-                        state.proto.handle_violation(id, violation);
-                        ErrorCode::WT_SESSION_GONE
-                    }
-                },
-                None => ErrorCode::WT_SESSION_GONE,
-            },
-            Route::Early => {
-                let bytes = first.len();
-                let stream = EarlyStream { slot, first };
-                if let Err(stream) = state.early.push_stream(id, stream, bytes, Instant::now()) {
-                    self.drop_early(&stream);
-                }
-                return;
-            }
-            Route::Reject(code) => code,
-        };
-        self.allowance.ended(slot.dir);
-        slot.abort(code);
-    }
-
-    /// Rejects the early streams that waited too long.
-    pub(super) fn expire_early(&self, state: &mut State, now: Instant) {
-        let before = state.early.datagrams();
-        for stream in state.early.expire(now) {
-            self.drop_early(&stream);
-        }
-        let expired = before - state.early.datagrams();
-        if expired > 0 {
-            self.drop_datagrams(DatagramDrop::EarlyExpired, expired as u64);
-        }
-    }
-
-    fn drop_early(&self, stream: &EarlyStream) {
-        self.allowance.ended(stream.slot.dir);
-        stream.slot.abort(ErrorCode::WT_BUFFERED_STREAM_REJECTED);
-    }
-
-    /// Carries out the events of the protocol.
-    pub(super) fn pump(self: &Arc<Self>, state: &mut State) {
-        while let Some(event) = state.proto.poll_event() {
-            match event {
-                Event::Settings => {
-                    self.settings.store(true, SeqCst);
-                    self.settings_arrived.notify_waiters();
-                    let connection = self.id;
-                    self.tell(|| TellEvent::SettingsReceived { connection });
-                }
-                Event::Requested { id, head, dialect } => {
-                    self.requested(state, (id, head, dialect));
-                }
-                Event::Established { id, head, protocol } => {
-                    self.established(state, id, *head, protocol);
-                }
-                Event::Failed { id, dialect, error } => {
-                    let outcome = match error {
-                        proto::ConnectError::Status(_) => HandshakeOutcome::Refused,
-                        _ => HandshakeOutcome::Failed,
-                    };
-                    self.count_handshake(dialect, outcome);
-                    if let Some(asked) = state.asked.remove(&id) {
-                        asked.terminate(SessionError::Refused(Box::new(error.into())));
-                    }
-                    // A request that the client gave up needs no answer.
-                    lock(&self.requests).retain(|request| request.0 != id);
-                }
-                Event::Refused { id, refusal } => {
-                    let stream = id.get();
-                    self.refused(
-                        refusal,
-                        &format_args!("{refusal}; request on stream {stream}"),
-                    );
-                }
-                Event::Draining { id } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.set_draining();
-                        let connection = self.id;
-                        self.tell(|| TellEvent::SessionDraining {
-                            connection,
-                            session: id,
-                        });
-                    }
-                }
-                Event::CreditRaised { id } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.credit_raised();
-                        self.tell_credit(session);
-                    }
-                }
-                Event::CreditDue { id } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.credit_due();
-                    }
-                }
-                Event::Datagram { id, payload } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.push_datagram(payload);
-                    }
-                }
-                Event::Closed { id, end } => {
-                    let peer = self.quic.remote_address();
-                    tracing::debug!(%peer, session = id.get(), %end, "session over");
-                    if let Some(session) = state.sessions.remove(&id) {
-                        if !matches!(end, SessionEnd::Closed { .. }) {
-                            self.errors.fetch_add(1, Relaxed);
-                        }
-                        let error = SessionError::from(end);
-                        session.terminate(error.clone());
-                        self.tell_closed(&session, &error);
-                    }
-                    let due = Instant::now() + self.limits().close_timeout;
-                    state.closing.push_back((due, id.stream_id()));
-                    if state.sessions.is_empty() {
-                        state.idle_since = Some(Instant::now());
-                        self.idle.notify_waiters();
-                    }
-                }
-                Event::GoAway => self.going_away.store(true, SeqCst),
-                _ => {}
-            }
-        }
-        if let Some(member) = &self.origin.member {
-            member.sessions_left(|| state.proto.session_count());
-        }
-    }
-
-    fn requested(&self, state: &mut State, request: PendingRequest) {
-        let mut requests = lock(&self.requests);
-        if requests.len() >= self.limits().pending_requests {
-            drop(requests);
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            self.refused(RefusalCause::TooManyRequests, &status);
-            self.count_handshake(request.2, HandshakeOutcome::Refused);
-            state.proto.reject(request.0, status, HeaderMap::new());
-            return;
-        }
-        let member = self.origin.member.as_ref();
-        if let Some(Err(no)) = member.map(|member| member.open_session()) {
-            drop(requests);
-            self.refused(no.cause, &no.status);
-            state.proto.reject(request.0, no.status, no.headers);
-            return;
-        }
-        let (connection, session) = (self.id, request.0);
-        self.tell(|| TellEvent::SessionRequest {
-            connection,
-            session,
-            path: request.1.path.clone().unwrap_or_default(),
-        });
-        requests.push_back(request);
-        drop(requests);
-        self.request_arrived.notify_one();
-    }
-
-    fn established(
-        self: &Arc<Self>,
-        state: &mut State,
-        id: SessionId,
-        head: ResponseHead,
-        protocol: Option<String>,
-    ) {
-        let Some(shared) = state.asked.remove(&id) else {
-            state.proto.close(id, 0, "");
-            return;
-        };
-        self.admit(state, &shared);
-        shared.establish(Answer {
-            status: head.status,
-            headers: head.headers,
-            protocol,
-        });
-        if shared.is_credit_due() {
-            // Of streams that were opened early.
-            self.announce_credit(state, id);
-        }
-    }
-
     // ---- what the driver does for sessions
 
     pub(crate) fn add_chore(&self, chore: Chore) {
@@ -638,73 +458,5 @@ impl Inner {
     /// Takes note that a stream of the peer is over that no handle was made of.
     pub(crate) fn remote_stream_ended(&self, dir: Dir) {
         self.allowance.ended(dir);
-    }
-
-    // ---- datagrams
-
-    /// Returns whether a session takes datagrams from QUIC itself.
-    pub(super) fn has_datagram_reader(&self) -> bool {
-        self.reads_datagrams_itself() && self.datagram_readers.load(SeqCst) > 0
-    }
-
-    /// Returns whether a session that wants datagrams takes them from QUIC itself.
-    ///
-    /// That is the shortest way while only one session wants them. If several waited in QUIC, each
-    /// datagram would wake all of them.
-    pub(crate) fn reads_datagrams_itself(&self) -> bool {
-        !self.shares_datagrams.load(SeqCst)
-    }
-
-    pub(crate) fn datagram_reader_came(&self) {
-        if self.datagram_readers.fetch_add(1, SeqCst) > 0 {
-            // It stays so: who waits for the driver would not learn of the change.
-            self.shares_datagrams.store(true, SeqCst);
-            self.ready.wake();
-        }
-    }
-
-    pub(crate) fn datagram_reader_left(&self) {
-        if self.datagram_readers.fetch_sub(1, SeqCst) == 1 {
-            self.ready.wake();
-        }
-    }
-
-    /// Brings a datagram to its session; gives it back when that is `reader`.
-    pub(crate) fn route_datagram(&self, datagram: Bytes, reader: SessionId) -> Option<Bytes> {
-        let placed = match wt_proto::datagram::decode(datagram) {
-            Ok((id, payload)) if id == reader => return Some(payload),
-            Ok((id, payload)) => self.place_datagram(id, payload),
-            Err(violation) => Err(violation),
-        };
-        if let Err(violation) = placed {
-            self.violated(violation);
-        }
-        None
-    }
-
-    pub(super) fn place_datagram(
-        &self,
-        id: SessionId,
-        payload: Bytes,
-    ) -> Result<(), ProtocolViolation> {
-        let mut state = lock(&self.state);
-        let allowed = self.allowance.granted(Dir::Bi);
-        match state.proto.handle_datagram(id, allowed)? {
-            Route::Deliver => {
-                if let Some(session) = state.sessions.get(&id) {
-                    session.push_datagram(payload);
-                }
-            }
-            Route::Early => {
-                if !state.early.push_datagram(id, payload, Instant::now()) {
-                    self.drop_datagrams(DatagramDrop::EarlyFull, 1);
-                }
-                drop(state);
-                // The driver drops it when it grows too old.
-                self.ready.wake();
-            }
-            Route::Reject(_) => self.drop_datagrams(DatagramDrop::NoSession, 1),
-        }
-        Ok(())
     }
 }
