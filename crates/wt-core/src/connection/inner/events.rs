@@ -124,6 +124,7 @@ impl Inner {
         if let Some(Err(no)) = member.map(|member| member.open_session()) {
             drop(requests);
             self.refused(no.cause, &no.status);
+            self.count_handshake(request.2, HandshakeOutcome::Refused);
             state.proto.reject(request.0, no.status, no.headers);
             return;
         }
