@@ -22,6 +22,7 @@ mod endpoint;
 mod error;
 pub mod events;
 pub mod fault;
+mod gate;
 mod lock;
 pub mod manager;
 pub mod observe;
@@ -41,6 +42,7 @@ pub use bytes;
 pub use connection::{Connection, WeakConnection};
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};
+pub use gate::PeerKey;
 /// Status codes and header fields, as the methods here take and give them.
 pub use http;
 pub use refusal::{RefusalCause, Refusals};

@@ -236,6 +236,12 @@ pub struct EndpointStats {
     pub sessions_made: u64,
     /// Sessions that ended.
     pub sessions_ended: u64,
+    /// Clients whose handshake is in progress, those that wait to be accepted among them. For servers.
+    pub handshakes: u64,
+    /// Addresses that hold something, or have used up something of a rate. For servers.
+    pub addresses: u64,
+    /// Clients that had to show that they are where they say (QUIC Retry). For servers.
+    pub addresses_validated: u64,
     /// Clients and requests that were turned away; [`Endpoint::refusals`](crate::Endpoint::refusals) says why.
     pub refusals: u64,
 }

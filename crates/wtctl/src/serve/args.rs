@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use wt::{Identity, monitor::feed::Token};
 
-use super::NAMES;
+use super::{NAMES, protection::Protection};
 use crate::{failure::Failure, reach::protocol};
 
 const EXAMPLES: &str = "\
@@ -21,6 +21,8 @@ Examples:
       Answer a client with the first subprotocol of its offer that is one of these.
   wtctl serve --dashboard 127.0.0.1:8080 --dashboard-token 5f1c
       Show what it does at http://localhost:8080/?token=5f1c, and to 'wtctl top'.
+  wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
+      Let no client take more than its share.
 
 Paths:
   /, /echo, /echo/...          streams and datagrams go back as they come
@@ -89,6 +91,8 @@ pub(crate) struct Args {
     /// Seconds in which sessions may finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
     grace: u32,
+    #[command(flatten)]
+    pub(super) protection: Protection,
 }
 
 impl Args {

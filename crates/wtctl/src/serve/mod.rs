@@ -1,9 +1,9 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `route` what a path means, `answer` accepting and refusing, `session`
-//! the tasks of a session, `dashboard` the page for who looks after it, and the rest what happens on
-//! its streams.
+//! server from start to end, `protection` what clients may take, `route` what a path means, `answer`
+//! accepting and refusing, `session` the tasks of a session, `dashboard` the page for who looks after
+//! it, and the rest what happens on its streams.
 
 mod answer;
 mod args;
@@ -13,6 +13,7 @@ mod echo;
 mod headers;
 mod listening;
 mod metrics;
+mod protection;
 mod push;
 mod reset;
 mod route;
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         watch: args
             .dashboard
             .map(|_| Watch::new(args.dashboard_token.clone())),
+        protection: Some(args.protection.clone()),
     };
     let identity = settings.identity.clone();
     let service = Service::bind(settings)?;

@@ -11,6 +11,7 @@ use wt::{
 use super::{
     answer::{Refused, answer},
     dashboard::Watch,
+    protection::Protection,
 };
 use crate::{failure::Failure, stop::Stop};
 
@@ -27,7 +28,7 @@ const STREAMS: u64 = 1200;
 const CONNECTION_STREAMS: StreamCredit = StreamCredit::new(1280, 8192);
 
 /// Connections at a time; further clients are refused.
-const CONNECTIONS: usize = 1 << 16;
+pub(super) const CONNECTIONS: usize = 1 << 16;
 
 /// How a server is to be.
 #[derive(Debug)]
@@ -36,12 +37,14 @@ pub(crate) struct Settings {
     pub(crate) identity: Identity,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
+    /// What clients may take.
+    pub(crate) protection: Option<Protection>,
     /// The feed for who looks after it.
     pub(super) watch: Option<Watch>,
 }
 
 impl Settings {
-    /// Makes those of a server without a feed.
+    /// Makes those of a server without protection and feed.
     pub(crate) const fn new(
         listen: SocketAddr,
         identity: Identity,
@@ -51,6 +54,7 @@ impl Settings {
             listen,
             identity,
             protocols,
+            protection: None,
             watch: None,
         }
     }
@@ -73,6 +77,9 @@ impl Service {
         config.session.max_streams_bidi = STREAMS;
         config.session.max_streams_uni = STREAMS;
         config.limits.connections = Some(CONNECTIONS);
+        if let Some(protection) = &settings.protection {
+            protection.apply(&mut config.limits);
+        }
         let server = Server::bind(&config).map_err(|error| Failure::cannot_start(&error))?;
         Ok(Self {
             server,
@@ -133,6 +140,10 @@ impl Service {
             .map(|(cause, count)| (cause.to_string(), count));
         for (cause, count) in of_stack.chain(self.refused.counts()) {
             tracing::info!(cause, count, "refused in all");
+        }
+        let count = self.server.stats().addresses_validated;
+        if count > 0 {
+            tracing::info!(count, "clients had to show their address (QUIC Retry)");
         }
     }
 }
