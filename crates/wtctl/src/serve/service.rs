@@ -51,7 +51,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Makes those of a server without a feed.
+    /// Makes those of a server without protection and feed.
     pub(crate) const fn new(
         listen: SocketAddr,
         identity: Identity,
