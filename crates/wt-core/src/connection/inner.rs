@@ -18,8 +18,9 @@ use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
-    Dialect, Dir, ErrorCode, Initiator, ProtocolViolation, SessionEnd, SessionId, StreamId,
-    connection::{Connection as Proto, Event, Route},
+    Dialect, Dir, ErrorCode, Initiator, ProtocolViolation, SessionEnd, SessionId, SessionState,
+    StreamId,
+    connection::{self as proto, Connection as Proto, Event, Route},
     early::{Early, EarlyLimits},
     flow::Flow,
     head::{RequestHead, ResponseHead, UpgradeToken, validate_user_headers},
@@ -31,8 +32,10 @@ use crate::{
     config::{Limits, TransportConfig},
     error::{ConnectError, ConnectionError, SessionError},
     events::{Emitter, Event as TellEvent},
+    gate::Member,
     lock::lock,
     refusal::{self, RefusalCause},
+    report::{DatagramDrop, HandshakeOutcome, Traffic},
     session::{Answer, Heads, Shared},
     stats::{Totals, count},
     stream::{Slot, quic_code},
@@ -118,6 +121,8 @@ pub(crate) struct Origin {
     pub(crate) events: Emitter<TellEvent>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) proto: wt_proto::connection::Config,
+    /// What the connection holds of its server.
+    pub(crate) member: Option<Arc<Member>>,
 }
 
 /// What was told of a connection: its end comes behind its beginning, and not without.
@@ -159,6 +164,8 @@ pub(crate) struct Inner {
     created: Instant,
     activity: Mutex<Activity>,
     errors: AtomicU64,
+    /// What sessions that are over have done, and datagrams that reached none.
+    past: Mutex<Traffic>,
 }
 
 impl fmt::Debug for Inner {
@@ -193,8 +200,10 @@ impl Inner {
             asked: HashMap::new(),
         };
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        Arc::new(Self {
-            id: NEXT.fetch_add(1, Relaxed),
+        let id = NEXT.fetch_add(1, Relaxed);
+        let totals = origin.totals.clone();
+        let inner = Arc::new(Self {
+            id,
             quic,
             state: Mutex::new(state),
             ready: Arc::default(),
@@ -217,8 +226,11 @@ impl Inner {
             created: Instant::now(),
             activity: Mutex::new(Activity::new()),
             errors: AtomicU64::new(0),
+            past: Mutex::default(),
             origin,
-        })
+        });
+        totals.registry.add(id, &inner);
+        inner
     }
 
     // ---- getters
@@ -312,8 +324,9 @@ impl Inner {
         let ended = SessionError::Connection(error.clone());
         for session in sessions.into_values() {
             session.terminate(ended.clone());
-            self.tell_closed(session.id, &ended);
+            self.tell_closed(&session, &ended);
         }
+        self.tell_past();
         for asked in asked.into_values() {
             asked.terminate(ended.clone());
         }
@@ -407,6 +420,10 @@ impl Inner {
         headers: HeaderMap,
     ) {
         let mut state = lock(&self.state);
+        let info = state.proto.session_info(id);
+        if let Some(info) = info.filter(|info| info.state == SessionState::Connecting) {
+            self.count_handshake(info.dialect, HandshakeOutcome::Refused);
+        }
         state.proto.reject(id, status, headers);
         self.pump(&mut state);
         if state.sessions.is_empty() {
@@ -521,6 +538,7 @@ impl Inner {
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
         count(&self.origin.totals.sessions_made);
+        self.count_handshake(shared.heads.dialect, HandshakeOutcome::Established);
         let (connection, session) = (self.id, shared.id);
         self.tell(|| TellEvent::SessionReady {
             connection,
@@ -570,8 +588,13 @@ impl Inner {
 
     /// Rejects the early streams that waited too long.
     pub(super) fn expire_early(&self, state: &mut State, now: Instant) {
+        let before = state.early.datagrams();
         for stream in state.early.expire(now) {
             self.drop_early(&stream);
+        }
+        let expired = before - state.early.datagrams();
+        if expired > 0 {
+            self.drop_datagrams(DatagramDrop::EarlyExpired, expired as u64);
         }
     }
 
@@ -596,7 +619,12 @@ impl Inner {
                 Event::Established { id, head, protocol } => {
                     self.established(state, id, *head, protocol);
                 }
-                Event::Failed { id, error } => {
+                Event::Failed { id, dialect, error } => {
+                    let outcome = match error {
+                        proto::ConnectError::Status(_) => HandshakeOutcome::Refused,
+                        _ => HandshakeOutcome::Failed,
+                    };
+                    self.count_handshake(dialect, outcome);
                     if let Some(asked) = state.asked.remove(&id) {
                         asked.terminate(SessionError::Refused(Box::new(error.into())));
                     }
@@ -645,7 +673,7 @@ impl Inner {
                         }
                         let error = SessionError::from(end);
                         session.terminate(error.clone());
-                        self.tell_closed(id, &error);
+                        self.tell_closed(&session, &error);
                     }
                     let due = Instant::now() + self.limits().close_timeout;
                     state.closing.push_back((due, id.stream_id()));
@@ -658,6 +686,9 @@ impl Inner {
                 _ => {}
             }
         }
+        if let Some(member) = &self.origin.member {
+            member.sessions_left(|| state.proto.session_count());
+        }
     }
 
     fn requested(&self, state: &mut State, request: PendingRequest) {
@@ -666,7 +697,15 @@ impl Inner {
             drop(requests);
             let status = StatusCode::TOO_MANY_REQUESTS;
             self.refused(RefusalCause::TooManyRequests, &status);
+            self.count_handshake(request.2, HandshakeOutcome::Refused);
             state.proto.reject(request.0, status, HeaderMap::new());
+            return;
+        }
+        let member = self.origin.member.as_ref();
+        if let Some(Err(no)) = member.map(|member| member.open_session()) {
+            drop(requests);
+            self.refused(no.cause, &no.status);
+            state.proto.reject(request.0, no.status, no.headers);
             return;
         }
         let (connection, session) = (self.id, request.0);
@@ -861,12 +900,14 @@ impl Inner {
                 }
             }
             Route::Early => {
-                state.early.push_datagram(id, payload, Instant::now());
+                if !state.early.push_datagram(id, payload, Instant::now()) {
+                    self.drop_datagrams(DatagramDrop::EarlyFull, 1);
+                }
                 drop(state);
                 // The driver drops it when it grows too old.
                 self.ready.wake();
             }
-            Route::Reject(_) => {}
+            Route::Reject(_) => self.drop_datagrams(DatagramDrop::NoSession, 1),
         }
         Ok(())
     }

@@ -498,6 +498,11 @@ impl Shared {
         lock(&self.datagrams).len()
     }
 
+    /// Returns how many streams wait to be accepted.
+    pub(crate) fn streams_waiting(&self) -> usize {
+        lock(&self.bidi.queue).len() + lock(&self.uni.queue).len()
+    }
+
     pub(crate) fn active_streams(&self) -> usize {
         lock(&self.registry).slots.len()
     }

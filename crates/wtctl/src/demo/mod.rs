@@ -69,6 +69,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         identity,
         others: Vec::new(),
         protocols: vec![PROTOCOL.to_owned()],
+        protection: None,
     })?;
     let url = url(service.local_addr()?);
     report.done("server", &format!("listens at {url}"), started);

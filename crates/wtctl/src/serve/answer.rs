@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::StatusCode;
-use wt::{Accept, SessionRequest};
+use wt::{Accept, SessionRequest, server::HandlerTimer};
 
 use super::{
     headers,
@@ -87,7 +87,9 @@ pub(super) async fn answer(
     match request.accept_with(accept).await {
         Ok(session) => {
             tracing::info!(%peer, path, protocol = session.protocol(), dialect = %session.dialect(), "session");
+            let timer = HandlerTimer::start(route.name());
             session::run(&session, route, fields).await;
+            timer.end();
             let end = session.closed().await;
             tracing::info!(%peer, path, %end, "session over");
         }

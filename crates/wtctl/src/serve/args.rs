@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use wt::Identity;
 
-use super::NAMES;
+use super::{NAMES, protection::Protection};
 use crate::{failure::Failure, reach::protocol};
 
 const EXAMPLES: &str = "\
@@ -17,8 +17,12 @@ Examples:
       Show a certificate of your own; 'wtctl cert' makes one.
   wtctl serve --cert a.pem --key a.key --cert b.pem --key b.key
       Show who asks for a name of the second certificate the second, and all others the first.
+  wtctl serve --metrics 127.0.0.1:9090
+      Let Prometheus, or curl, fetch metrics from http://127.0.0.1:9090/metrics.
   wtctl serve --protocols chat-2,chat-1
       Answer a client with the first subprotocol of its offer that is one of these.
+  wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
+      Let no client take more than its share.
 
 Paths:
   /, /echo, /echo/...          streams and datagrams go back as they come
@@ -68,9 +72,15 @@ pub(crate) struct Args {
     /// Say in one line of JSON where it listens
     #[arg(long)]
     pub(super) json: bool,
+    /// Serve metrics for Prometheus by HTTP on this address and TCP port, at /metrics; port 0 picks a
+    /// free one, --json and the log say which
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(super) metrics: Option<SocketAddr>,
     /// Seconds in which sessions may finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
     grace: u32,
+    #[command(flatten)]
+    pub(super) protection: Protection,
 }
 
 impl Args {

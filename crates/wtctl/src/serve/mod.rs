@@ -1,7 +1,8 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `certificates` what becomes of them meanwhile, `route` what a path means, `answer` accepting and refusing, `session`
+//! server from start to end, `certificates` what becomes of them meanwhile, `protection` what clients may
+//! take, `route` what a path means, `answer` accepting and refusing, `session`
 //! the tasks of a session, and the rest what happens on its streams.
 
 mod answer;
@@ -11,6 +12,8 @@ mod discard;
 mod echo;
 mod headers;
 mod listening;
+mod metrics;
+mod protection;
 mod push;
 mod reset;
 mod route;
@@ -18,6 +21,7 @@ mod service;
 mod session;
 mod source;
 
+use self::metrics::Metrics;
 pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
@@ -40,12 +44,21 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         identity,
         others: identities,
         protocols: args.protocols.clone(),
+        protection: Some(args.protection.clone()),
     })?;
-    listening::print(service.local_addr()?, hash, args.json)?;
+    let metrics = match args.metrics {
+        Some(address) => Some(Metrics::start(address, service.server()).await?),
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(Metrics::local_addr);
+    listening::print(service.local_addr()?, hash, metrics_address, args.json)?;
     let changing = certificates::keep(service.server().clone(), hangup, args.json);
     tokio::select! {
         () = service.run(stop, args.grace()) => {}
         () = changing => {}
+    }
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
     }
     Ok(())
 }

@@ -8,7 +8,10 @@ use wt::{
     core::{RefusalCause, config::StreamCredit},
 };
 
-use super::answer::{Refused, answer};
+use super::{
+    answer::{Refused, answer},
+    protection::Protection,
+};
 use crate::{failure::Failure, stop::Stop};
 
 /// Names that every certificate in memory is for.
@@ -24,7 +27,7 @@ const STREAMS: u64 = 1200;
 const CONNECTION_STREAMS: StreamCredit = StreamCredit::new(1280, 8192);
 
 /// Connections at a time; further clients are refused.
-const CONNECTIONS: usize = 1 << 16;
+pub(super) const CONNECTIONS: usize = 1 << 16;
 
 /// How a server is to be.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) others: Vec<Identity>,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
+    /// What clients may take.
+    pub(crate) protection: Option<Protection>,
 }
 
 /// A server that listens and has not begun to answer.
@@ -55,6 +60,9 @@ impl Service {
         config.session.max_streams_bidi = STREAMS;
         config.session.max_streams_uni = STREAMS;
         config.limits.connections = Some(CONNECTIONS);
+        if let Some(protection) = &settings.protection {
+            protection.apply(&mut config.limits);
+        }
         let server = Server::bind(&config).map_err(|error| Failure::cannot_start(&error))?;
         Ok(Self {
             server,
@@ -63,13 +71,13 @@ impl Service {
         })
     }
 
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
         let address = self.server.local_addr();
         address.map_err(|error| Failure::cannot_start(&error))
-    }
-
-    pub(crate) const fn server(&self) -> &Server {
-        &self.server
     }
 
     /// Serves until `stop`, then lets sessions finish and closes the rest with code 0, within
@@ -109,6 +117,10 @@ impl Service {
             .map(|(cause, count)| (cause.to_string(), count));
         for (cause, count) in of_stack.chain(self.refused.counts()) {
             tracing::info!(cause, count, "refused in all");
+        }
+        let count = self.server.stats().addresses_validated;
+        if count > 0 {
+            tracing::info!(count, "clients had to show their address (QUIC Retry)");
         }
     }
 }
