@@ -354,12 +354,12 @@ fn a_server_s_file_is_read_and_written() {
         Some(Duration::from_millis(12_500))
     );
     assert_eq!(config.limits.linger, Duration::from_secs(1));
+    let rate = Rate::new(5, Duration::from_secs(60));
+    assert_eq!(config.limits.session_rate, Some(rate));
     assert_eq!(config.identities.len(), 1);
     let minute = Duration::from_secs(60);
     assert_eq!(config.certificates.check_interval, Some(minute));
     assert!(!config.certificates.renew);
-    let rate = Rate::new(5, Duration::from_secs(60));
-    assert_eq!(config.limits.session_rate, Some(rate));
     assert_eq!(config.identity.certificate_hash(), made.certificate_hash());
     let written = serde_json::to_string(&config).unwrap();
     assert!(!written.contains("PRIVATE KEY"), "no key is written");

@@ -135,7 +135,8 @@ impl Observe for Server {
             .with_counter("protocol_errors", stats.protocol_errors)
             .with_counter("requests_rejected", stats.requests_rejected)
             .with_issues(seen.issues());
-        self.certificates().add_figures(snapshot)
+        self.certificates()
+            .add_figures(self.observe_traffic(snapshot))
     }
 }
 

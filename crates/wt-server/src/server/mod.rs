@@ -3,6 +3,7 @@
 mod diagnostics;
 mod shutdown;
 mod stats;
+mod traffic;
 mod weak;
 
 use std::{

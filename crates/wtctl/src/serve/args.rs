@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use wt::Identity;
+use wt::{Identity, monitor::feed::Token};
 
 use super::{NAMES, protection::Protection};
 use crate::{failure::Failure, reach::protocol};
@@ -23,6 +23,8 @@ Examples:
       Answer a client with the first subprotocol of its offer that is one of these.
   wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
       Let no client take more than its share.
+  wtctl serve --dashboard 127.0.0.1:8080 --dashboard-token 5f1c
+      Show what it does at http://localhost:8080/?token=5f1c, and to 'wtctl top'.
 
 Paths:
   /, /echo, /echo/...          streams and datagrams go back as they come
@@ -35,6 +37,7 @@ Paths:
   /headers                     the request's fields as JSON on a stream, then echo
   /status/NNN                  refuse the session with that status
   /slow?ms=N                   answer after N milliseconds, then echo
+  /monitor?token=TOKEN         what the server does, as lines of JSON; with --dashboard only
 
 Any other path is refused with 404, a bad parameter with 400; a number that is left out is 0.
 The files of --cert and --key are read again when they change, and at SIGHUP; sessions notice nothing.
@@ -72,6 +75,19 @@ pub(crate) struct Args {
     /// Say in one line of JSON where it listens
     #[arg(long)]
     pub(super) json: bool,
+    /// Serve a page that shows what the server does, over TCP, with its feed at /monitor; without ADDR on a free
+    /// port of 127.0.0.1
+    #[arg(
+        long,
+        value_name = "ADDR",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:0",
+        value_parser = address
+    )]
+    pub(super) dashboard: Option<SocketAddr>,
+    /// Show page and feed only to those who have this in the query of their URL, as ?token=TOKEN
+    #[arg(long, value_name = "TOKEN", requires = "dashboard")]
+    pub(super) dashboard_token: Option<Token>,
     /// Serve metrics for Prometheus by HTTP on this address and TCP port, at /metrics; port 0 picks a
     /// free one, --json and the log say which
     #[arg(long, value_name = "ADDR", value_parser = address)]

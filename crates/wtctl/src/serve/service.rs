@@ -10,6 +10,7 @@ use wt::{
 
 use super::{
     answer::{Refused, answer},
+    dashboard::Watch,
     protection::Protection,
 };
 use crate::{failure::Failure, stop::Stop};
@@ -40,6 +41,26 @@ pub(crate) struct Settings {
     pub(crate) protocols: Vec<String>,
     /// What clients may take.
     pub(crate) protection: Option<Protection>,
+    /// The feed for who looks after it.
+    pub(super) watch: Option<Watch>,
+}
+
+impl Settings {
+    /// Makes those of a server without a feed.
+    pub(crate) const fn new(
+        listen: SocketAddr,
+        identity: Identity,
+        protocols: Vec<String>,
+    ) -> Self {
+        Self {
+            listen,
+            identity,
+            others: Vec::new(),
+            protocols,
+            protection: None,
+            watch: None,
+        }
+    }
 }
 
 /// A server that listens and has not begun to answer.
@@ -48,6 +69,7 @@ pub(crate) struct Service {
     server: Server,
     protocols: Arc<[String]>,
     refused: Refused,
+    watch: Option<Watch>,
 }
 
 impl Service {
@@ -68,11 +90,16 @@ impl Service {
             server,
             protocols: settings.protocols.into(),
             refused: Refused::default(),
+            watch: settings.watch,
         })
     }
 
     pub(crate) const fn server(&self) -> &Server {
         &self.server
+    }
+
+    pub(super) const fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
@@ -90,7 +117,8 @@ impl Service {
                 request = self.server.accept() => match request {
                     Some(request) => {
                         let (protocols, refused) = (self.protocols.clone(), self.refused.clone());
-                        sessions.spawn(answer(request, protocols, refused, stop.clone()));
+                        let watch = self.watch.clone();
+                        sessions.spawn(answer(request, protocols, refused, watch, stop.clone()));
                     }
                     None => break,
                 },
