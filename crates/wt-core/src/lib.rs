@@ -34,6 +34,7 @@ mod session;
 mod state;
 mod stats;
 mod stream;
+pub mod takeover;
 pub mod tls;
 pub mod util;
 

@@ -172,7 +172,11 @@ impl DatagramTransport {
     ///
     /// See [`SendError`].
     pub async fn send(&self, data: impl Payload) -> Result<(), SendError> {
-        self.send_with(data, SendOptions::new()).await
+        let options = SendOptions::new();
+        match self.0.outgoing.send_now(data.as_ref(), options) {
+            Some(sent) => sent,
+            None => self.0.outgoing.send(data, options).await,
+        }
     }
 
     /// Sends a datagram.
@@ -192,7 +196,10 @@ impl DatagramTransport {
         data: impl Payload,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        self.0.outgoing.send(data, options).await
+        match self.0.outgoing.send_now(data.as_ref(), options) {
+            Some(sent) => sent,
+            None => self.0.outgoing.send(data, options).await,
+        }
     }
 
     /// Sends a datagram of low priority without waiting.
@@ -283,7 +290,11 @@ impl DatagramTransport {
     ///
     /// [`ReceiveError`] when the transport was closed or the session has ended.
     pub async fn receive(&self) -> Result<Bytes, ReceiveError> {
-        let taken = self.0.incoming.receive().await?;
+        // Under load there is mostly one, and nothing to wait for.
+        let taken = match self.0.incoming.try_receive()? {
+            Some(taken) => taken,
+            None => self.0.incoming.receive().await?,
+        };
         Ok(self.data(taken))
     }
 
