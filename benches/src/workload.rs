@@ -580,7 +580,7 @@ impl<C: Client<Session: Session>> Bench<'_, C> {
         let mut times = Vec::new();
         for _ in 0..self.effort.connections {
             let before = Instant::now();
-            let session = self.client.connect().await?;
+            let session = self.client.connect_early().await?;
             request(&session, 64).await?;
             times.push(before.elapsed());
             // What follows a handshake is not part of the next one.

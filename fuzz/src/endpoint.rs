@@ -176,7 +176,7 @@ impl Endpoint {
                 assert!(!told.open, "{id} established twice");
                 told.open = true;
             }
-            Event::Failed { id, error } => {
+            Event::Failed { id, error, .. } => {
                 let told = self.alive(id);
                 assert!(!told.open, "{id} failed though it was open");
                 told.failed = Some(error);

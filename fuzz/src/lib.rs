@@ -7,6 +7,7 @@ mod decode;
 mod early;
 mod endpoint;
 mod input;
+mod layers;
 mod pair;
 mod peer;
 
@@ -26,6 +27,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("response_head", decode::response_head),
     ("subprotocol", decode::subprotocol),
     ("qpack_streams", decode::qpack_streams),
+    ("reliability", layers::reliability),
+    ("structured", layers::structured),
+    ("rpc", layers::rpc),
+    ("pubsub", layers::pubsub),
     ("early", early::early),
     ("peer", peer::peer),
     ("pair", pair::pair),

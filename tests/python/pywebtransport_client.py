@@ -85,8 +85,13 @@ async def pubsub(session):
             async for data in messages:
                 assert data == b"again", data
                 break
-        assert manager.stats.messages_received == 12, manager.stats
-        await manager.publish(topic="to-rust", data=b"done")
+            assert manager.stats.messages_received == 12, manager.stats
+            await manager.publish(topic="to-rust", data=b"done")
+            # The manager resets its stream at its end, and a reset overtakes what was written before it:
+            # wait until that has arrived.
+            async for data in messages:
+                assert data == b"goodbye", data
+                break
 
 
 @dataclass

@@ -65,7 +65,7 @@ macro_rules! targets {
 
 targets! {
     varint frames settings stream_header datagram capsules field_section request_head response_head subprotocol
-    qpack_streams early peer pair
+    qpack_streams reliability structured rpc pubsub early peer pair
 }
 
 /// Inputs that no corpus holds, the same in every run.

@@ -138,7 +138,7 @@ async fn reliable_messages_arrive_once_each_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_to_wait_follows_the_round_trip() {
-    let delay = Duration::from_millis(60);
+    let delay = Duration::from_millis(150);
     let faults = Faults {
         delay,
         ..Faults::default()
@@ -156,8 +156,8 @@ async fn the_time_to_wait_follows_the_round_trip() {
     let stats = near.stats();
     assert!(stats.round_trip >= 2 * delay, "{stats:?}");
     assert!(stats.ack_timeout >= stats.round_trip, "{stats:?}");
-    // Had it waited for the shortest time only, it would have sent each several times.
-    assert!(stats.retransmissions < 25, "{stats:?}");
+    // Waiting for the shortest time only, it would send each three times more, after 20, 60 and 140 ms.
+    assert!(stats.retransmissions < 100, "{stats:?}");
     receiver.abort();
 }
 

@@ -5,7 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use tokio::task::JoinSet;
 use wt::{
@@ -401,4 +404,41 @@ async fn a_network_that_is_cut_for_good() {
     })
     .await;
     again.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_early_session_saves_a_round_trip() {
+    let far = Faults {
+        lost: 0,
+        late: 0,
+        ..FAR
+    };
+    let scene = Scene::new(far).await;
+    let round_trip = 2 * FAR.delay;
+    let server = scene.server.clone();
+    tokio::spawn(async move {
+        while let Some(request) = server.accept().await {
+            tokio::spawn(async move { echo(request.accept().await.unwrap()).await });
+        }
+    });
+    let url = format!("https://127.0.0.1:{}/", scene.proxy.port);
+    // The shortest of each: on a busy machine anything may take longer.
+    let [mut waited, mut shortest] = [Duration::MAX; 2];
+    for early in [false, true].repeat(3) {
+        let start = Instant::now();
+        within_time(LONG, "an answer", async {
+            let session = scene.client.connect(&url).early(early).await.unwrap();
+            let mut stream = session.open_bi().await.unwrap();
+            stream.send.write_all(b"first").await.unwrap();
+            stream.send.finish().unwrap();
+            assert_eq!(stream.recv.read_to_end(10).await.unwrap(), "first");
+        })
+        .await;
+        let time = if early { &mut shortest } else { &mut waited };
+        *time = start.elapsed().min(*time);
+    }
+    // QUIC and TLS take one, the request another; only who waits for its answer needs a third.
+    assert!(waited >= 3 * round_trip, "{waited:?}");
+    assert!(shortest >= 2 * round_trip, "{shortest:?}");
+    assert!(shortest < 3 * round_trip, "{shortest:?}");
 }

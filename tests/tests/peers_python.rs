@@ -68,9 +68,10 @@ async fn run(mut command: Command, port: u16, what: &str) {
         .await
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && printed.ends_with("passed\n"),
-        "{what}: {printed}"
+        "{what}: {printed}{complaint}"
     );
 }
 
@@ -245,6 +246,7 @@ async fn pywebtransports_pubsub_client_and_our_broker() {
         .unwrap();
     pubsub.publish("again", "again").await.unwrap();
     assert_eq!(next(&mut from_python).await, "done");
+    pubsub.publish("again", "goodbye").await.unwrap();
     within(script).await.unwrap();
     within(pubsub.close()).await.unwrap();
 }

@@ -111,6 +111,7 @@ pub(crate) fn run() -> Result<Missing, String> {
     }
     browser(&mut missing)?;
     firefox(&mut missing);
+    curl(&mut missing);
     python_peers(&mut missing)?;
     println!("    setup: {:.1} s", started.elapsed().as_secs_f64());
     Ok(missing)
@@ -328,6 +329,18 @@ fn firefox(missing: &mut Missing) {
     if !present() {
         let what = "no firefox-esr: apt-get install firefox-esr";
         missing.add(what, Skips::Suite("Firefox tests"));
+    }
+}
+
+/// curl, which fetches the page with metrics as an operator would.
+fn curl(missing: &mut Missing) {
+    let present = || succeeds(Command::new("curl").arg("--version"));
+    if !present() {
+        apt(&["curl"]);
+    }
+    if !present() {
+        let what = "no curl: apt-get install curl";
+        missing.add(what, Skips::Suite("tests of metrics"));
     }
 }
 

@@ -141,6 +141,10 @@ pub(crate) trait Client: Sized + Clone + Send + Sync + 'static {
     fn bind(server: SocketAddr, certificate: &Certificate, settings: Settings) -> Result<Self>;
     /// Makes a connection with one session.
     fn connect(&self) -> impl Future<Output = Result<Self::Session>> + Send;
+    /// Makes a connection with one session whose streams go out before the server's answer, where the stack can.
+    fn connect_early(&self) -> impl Future<Output = Result<Self::Session>> + Send {
+        self.connect()
+    }
     /// Makes another session on the connection of `session`, where the stack can.
     fn share(&self, session: &Self::Session) -> impl Future<Output = Result<Self::Session>> + Send {
         let _ = session;

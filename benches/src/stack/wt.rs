@@ -103,6 +103,10 @@ impl Client for Dialer {
         Ok(self.client.connect(self.url.as_str()).await?)
     }
 
+    async fn connect_early(&self) -> Result<wt::Session> {
+        Ok(self.client.connect(self.url.as_str()).early(true).await?)
+    }
+
     async fn share(&self, session: &wt::Session) -> Result<wt::Session> {
         let connection = session.connection();
         let headers = session.headers().clone();

@@ -39,6 +39,7 @@ pub struct Connect {
     addresses: Vec<SocketAddr>,
     timeout: Option<Duration>,
     pooling: bool,
+    early: bool,
 }
 
 impl Connect {
@@ -51,6 +52,7 @@ impl Connect {
             addresses: Vec::new(),
             timeout: None,
             pooling,
+            early: false,
         }
     }
 
@@ -93,6 +95,28 @@ impl Connect {
         self
     }
 
+    /// Does not wait for the server's answer: the session is handed out as soon as it has been asked for.
+    ///
+    /// Streams can be opened and datagrams sent at once, so that the first answer on them comes a round trip earlier.
+    /// Whether the server accepts the session is known after [`Session::established`]; until then it keeps only a little
+    /// of what comes. See [`Connection::open_session_early`].
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn first(client: wt_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = client.connect("https://example.com/play").early(true).await?;
+    /// let mut stream = session.open_bi().await?;
+    /// stream.send.write_all(b"hello").await?;
+    /// session.established().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn early(mut self, early: bool) -> Self {
+        self.early = early;
+        self
+    }
+
     /// Keeps a session to the URL from now on, by connecting again whenever it is lost.
     ///
     /// # Errors
@@ -100,6 +124,12 @@ impl Connect {
     /// See [`ReconnectingClient::new`].
     pub fn reconnecting(self, policy: RetryPolicy) -> Result<ReconnectingClient, InvalidSetting> {
         ReconnectingClient::new(self, policy)
+    }
+
+    /// Whoever keeps a session for others needs to know that it is one.
+    pub(crate) const fn answered(mut self) -> Self {
+        self.early = false;
+        self
     }
 
     pub(crate) fn with_url(mut self, url: String) -> Self {
@@ -259,6 +289,7 @@ impl Connect {
             target: target.clone(),
             headers,
             protocols: self.protocols.clone(),
+            early: self.early,
         };
         self.client.open(open).await
     }

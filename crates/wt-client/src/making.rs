@@ -108,6 +108,9 @@ pub struct Open {
     pub headers: HeaderMap,
     /// The subprotocols that are offered.
     pub protocols: Vec<String>,
+    /// Whether the session is handed out before the server has answered; see
+    /// [`Connect::early`](crate::Connect::early).
+    pub early: bool,
 }
 
 impl Open {
@@ -124,10 +127,15 @@ impl Open {
         let Target {
             authority, path, ..
         } = &self.target;
-        let session = self
-            .connection
-            .open_session(authority, path, self.headers, &self.protocols);
-        Ok(session.await?)
+        let (connection, headers, protocols) = (&self.connection, self.headers, &self.protocols);
+        let session = if self.early {
+            let asked = connection.open_session_early(authority, path, headers, protocols);
+            asked.await?
+        } else {
+            let opened = connection.open_session(authority, path, headers, protocols);
+            opened.await?
+        };
+        Ok(session)
     }
 }
 

@@ -31,6 +31,11 @@ impl Observe for Client {
             .with_counter("attempted", stats.attempted)
             .with_counter("succeeded", stats.succeeded)
             .with_counter("failed", stats.failed)
+            // Beside the average, so that the average of any time can be told.
+            .with_counter(
+                "connect_microseconds",
+                u64::try_from(stats.total_connect_time.as_micros()).unwrap_or(u64::MAX),
+            )
             .with_gauge("success_rate", stats.success_rate())
             .with_gauge("sessions", diagnostics.sessions as f64)
             .with_gauge("connecting", connections.connecting as f64)

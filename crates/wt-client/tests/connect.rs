@@ -50,6 +50,19 @@ async fn headers_and_subprotocol_reach_both_sides() {
 }
 
 #[tokio::test]
+async fn an_early_session_is_handed_out_before_the_answer() {
+    let (_server, client, url) = server();
+    let session = client.connect(&url).early(true).await.unwrap();
+    session.established().await.unwrap();
+    assert_eq!(session.status(), StatusCode::OK);
+    // Whether there is such a path is not known yet.
+    let session = client.connect(format!("{url}/nowhere")).early(true);
+    let session = session.await.unwrap();
+    let error = session.established().await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::NOT_FOUND));
+}
+
+#[tokio::test]
 async fn a_refused_path_tells_its_status() {
     let (_server, client, url) = server();
     let error = client.connect(format!("{url}/nowhere")).await.unwrap_err();

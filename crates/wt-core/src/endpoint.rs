@@ -17,9 +17,11 @@ use crate::{
     connection::{self, Connection, Inner, Origin},
     error::{BindError, ConnectError, ConnectionError},
     events::{Emitter, Event, Events},
+    gate::{Gate, Place, Turned},
     observe::{Observe, Snapshot, State},
     quic,
     refusal::{RefusalCause, Refusals},
+    report::{self, EndpointReport},
     stats::{EndpointStats, count},
     stream::quic_code,
     tls::TlsError,
@@ -36,8 +38,8 @@ pub struct Endpoint(Arc<Shared>);
 struct Shared {
     quic: quinn::Endpoint,
     origin: Origin,
-    /// Held by each connection that is alive, and by those who want to become one.
-    alive: Arc<()>,
+    /// Has a place for each connection of a server, and for those who want to become one.
+    gate: Arc<Gate>,
     client: Option<quinn::ClientConfig>,
     created: Instant,
     closed: AtomicBool,
@@ -71,6 +73,7 @@ fn origin(
         events: Emitter::new(),
         totals: Arc::default(),
         proto,
+        member: None,
     }
 }
 
@@ -93,8 +96,8 @@ impl Endpoint {
         origin.proto.dialects = config.dialects;
         Ok(Self(Arc::new(Shared {
             quic,
+            gate: Arc::new(Gate::new(origin.limits.clone())),
             origin,
-            alive: Arc::default(),
             client: None,
             created: Instant::now(),
             closed: AtomicBool::new(false),
@@ -119,8 +122,8 @@ impl Endpoint {
         origin.proto.dialects = config.dialects;
         Ok(Self(Arc::new(Shared {
             quic,
+            gate: Arc::new(Gate::new(origin.limits.clone())),
             origin,
-            alive: Arc::default(),
             client: Some(client),
             created: Instant::now(),
             closed: AtomicBool::new(false),
@@ -144,7 +147,8 @@ impl Endpoint {
 
     /// Returns how many clients and requests were turned away so far, by cause. For servers.
     ///
-    /// Each is logged as well, with its cause in words, by `tracing` at level INFO.
+    /// Each is logged as well, with its cause in words, by `tracing` at level INFO; of those that come before a handshake,
+    /// the first, the second, the fourth and so on, the others at level DEBUG.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
         self.0.origin.refusals.snapshot()
@@ -160,6 +164,7 @@ impl Endpoint {
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         let totals = &self.0.origin.totals;
+        let gate = self.0.gate.stats();
         EndpointStats {
             connections: self.open_connections() as u64,
             connections_made: totals.connections_made.load(Relaxed),
@@ -167,8 +172,28 @@ impl Endpoint {
             connections_lost: totals.connections_lost.load(Relaxed),
             sessions_made: totals.sessions_made.load(Relaxed),
             sessions_ended: totals.sessions_ended.load(Relaxed),
+            handshakes: gate.handshakes as u64,
+            addresses: gate.addresses as u64,
+            addresses_validated: gate.retries,
             refusals: self.refusals().total(),
         }
+    }
+
+    /// Adds up what the endpoint and all its connections have done and hold, and samples at most `samples` connections,
+    /// each time others.
+    ///
+    /// It locks each connection that is alive for a moment; with many thousands of them it takes milliseconds, so that
+    /// asynchronous code better calls it by `tokio::task::spawn_blocking`.
+    #[must_use]
+    pub fn report(&self, samples: usize) -> EndpointReport {
+        let totals = &self.0.origin.totals;
+        report::report(
+            &totals.registry,
+            self.stats(),
+            self.refusals(),
+            &totals.handshakes,
+            samples,
+        )
     }
 
     /// Listens to what happens on all connections of the endpoint from now on.
@@ -180,30 +205,50 @@ impl Endpoint {
 
     /// Waits for the next client; `None` when the endpoint was closed. For servers.
     ///
-    /// A client beyond `limits.connections` is refused without disturbing the others.
+    /// A client beyond a limit on connections, in total or of its address, is refused without disturbing the others, and
+    /// one whose address may be forged is asked to show it as [`Retry`](crate::config::Retry) says. Each client that comes
+    /// out holds its place among the connections and the handshakes from then on.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: if the future is dropped, no client is lost.
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
+            // Turning away as fast as packets come must not keep the thread from everything else.
+            tokio::task::consume_budget().await;
             let incoming = self.0.quic.accept().await?;
-            let origin = self.0.origin.clone();
-            // The endpoint holds one.
-            let alive = Arc::strong_count(&self.0.alive) - 1;
-            if origin.limits.connections.is_some_and(|max| alive >= max) {
-                let peer = incoming.remote_address();
-                let cause = RefusalCause::TooManyConnections;
-                origin
-                    .refusals
-                    .note(cause, peer, &format_args!("{alive} of them"));
-                incoming.refuse();
-                continue;
-            }
+            let gate = &self.0.gate;
+            let (peer, shown) = (
+                incoming.remote_address(),
+                incoming.remote_address_validated(),
+            );
+            let place = match gate.enter(peer, shown) {
+                Ok(place) => place,
+                Err(Turned::Retry) => {
+                    // Who has not shown its address yet can be asked to.
+                    if incoming.retry().is_ok() {
+                        gate.retried();
+                    }
+                    continue;
+                }
+                Err(Turned::Away(cause)) => {
+                    let refusals = &self.0.origin.refusals;
+                    refusals.note(cause, peer, &"before the handshake");
+                    if cause == RefusalCause::HandshakesPerAddress {
+                        // There is room in a moment, and the client asks again.
+                        incoming.ignore();
+                    } else {
+                        incoming.refuse();
+                    }
+                    continue;
+                }
+            };
+            let mut origin = self.0.origin.clone();
+            origin.member = Some(place.member());
             return Some(Incoming {
                 incoming,
                 origin,
-                alive: self.0.alive.clone(),
+                place,
             });
         }
     }
@@ -243,7 +288,7 @@ impl Endpoint {
         })?;
         let inner = Inner::new(quic, self.0.origin.clone());
         inner.tell_established();
-        tokio::spawn(connection::run(inner.clone(), self.0.alive.clone()));
+        tokio::spawn(connection::run(inner.clone(), None));
         Ok(Connection::new(inner))
     }
 
@@ -319,6 +364,9 @@ impl Observe for Endpoint {
             .with_counter("connections_lost", stats.connections_lost)
             .with_counter("sessions_made", stats.sessions_made)
             .with_counter("sessions_ended", stats.sessions_ended)
+            .with_gauge("handshakes", stats.handshakes as f64)
+            .with_gauge("addresses", stats.addresses as f64)
+            .with_counter("addresses_validated", stats.addresses_validated)
             .with_counter("refusals", stats.refusals)
     }
 }
@@ -342,7 +390,7 @@ fn bind(
 pub struct Incoming {
     incoming: quinn::Incoming,
     origin: Origin,
-    alive: Arc<()>,
+    place: Place,
 }
 
 impl Incoming {
@@ -369,15 +417,20 @@ impl Incoming {
         let Self {
             incoming,
             origin,
-            alive,
+            place,
         } = self;
-        incoming.retry().map_err(|error| {
-            Box::new(Self {
-                incoming: error.into_incoming(),
+        let result = incoming.retry().map_err(|error| error.into_incoming());
+        match result {
+            Ok(()) => {
+                place.retried();
+                Ok(())
+            }
+            Err(incoming) => Err(Box::new(Self {
+                incoming,
                 origin,
-                alive,
-            })
-        })
+                place,
+            })),
+        }
     }
 
     /// Refuses the client.
@@ -429,7 +482,8 @@ impl Incoming {
         };
         let inner = Inner::new(quic, self.origin);
         let connection = Connection::new(inner.clone());
-        tokio::spawn(connection::run(inner.clone(), self.alive));
+        let member = self.place.member();
+        tokio::spawn(connection::run(inner.clone(), Some(self.place)));
         if let Some(complete) = complete {
             complete.await;
         }
@@ -437,6 +491,7 @@ impl Incoming {
         match inner.quic().close_reason() {
             Some(error) => Err(inner.end().unwrap_or_else(|| error.into())),
             None => {
+                member.established();
                 inner.tell_established();
                 Ok(connection)
             }

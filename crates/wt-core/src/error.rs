@@ -166,6 +166,9 @@ pub enum SessionError {
     /// The peer broke a rule of the session and it was reset.
     #[error("the session was reset because the peer broke the protocol: {0}")]
     Violation(ProtocolViolation),
+    /// It was opened early, and the server did not accept it.
+    #[error("the session did not come to be: {0}")]
+    Refused(#[source] Box<ConnectError>),
     /// Its connection ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
@@ -286,7 +289,7 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// Why no session came to be.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The connection failed or ended before the session was there.
@@ -336,6 +339,18 @@ impl From<wt_proto::connection::ConnectError> for ConnectError {
             P::Rejected(code) => Self::Rejected(code),
             P::Violation(violation) => Self::Violation(violation),
             _ => Self::Rejected(ErrorCode::H3_REQUEST_CANCELLED),
+        }
+    }
+}
+
+impl From<SessionError> for ConnectError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Refused(error) => *error,
+            SessionError::Connection(error) => Self::Connection(error),
+            SessionError::Aborted(code) => Self::Rejected(code),
+            SessionError::Violation(violation) => Self::Violation(violation),
+            SessionError::Closed { .. } => Self::Rejected(ErrorCode::H3_REQUEST_CANCELLED),
         }
     }
 }

@@ -22,11 +22,13 @@ mod endpoint;
 mod error;
 pub mod events;
 pub mod fault;
+mod gate;
 mod lock;
 pub mod manager;
 pub mod observe;
 mod quic;
 mod refusal;
+mod report;
 mod runtime;
 mod session;
 mod state;
@@ -40,9 +42,11 @@ pub use bytes;
 pub use connection::{Connection, WeakConnection};
 pub use endpoint::{Endpoint, Incoming};
 pub use error::{BindError, ConnectError, ConnectionError, SessionError};
+pub use gate::PeerKey;
 /// Status codes and header fields, as the methods here take and give them.
 pub use http;
 pub use refusal::{RefusalCause, Refusals};
+pub use report::{DatagramDrop, EndpointReport, HandshakeOutcome, Handshakes, Holdings, Traffic};
 pub use session::{
     Accept, AnswerError, DatagramClaim, ExportError, IncomingStream, SendDatagramError, Session,
     SessionRequest, WeakSession,

@@ -11,7 +11,7 @@ use wt_proto::{ProtocolViolation, connection::Refusal};
 use crate::error::ConnectionError;
 
 macro_rules! causes {
-    ($($(#[$doc:meta])+ $name:ident = $words:literal,)+) => {
+    ($($(#[$doc:meta])+ $name:ident, $text:literal = $words:literal,)+) => {
         /// Why a server turned away a client or a request. `Display` says it in words.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -22,6 +22,14 @@ macro_rules! causes {
         impl RefusalCause {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// Returns the name in snake case.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
 
             const fn words(self) -> &'static str {
                 match self {
@@ -34,36 +42,63 @@ macro_rules! causes {
 
 causes! {
     /// `limits.connections` were open.
-    TooManyConnections = "as many connections as allowed are open",
+    TooManyConnections, "too_many_connections" = "as many connections as allowed are open",
+    /// `limits.connections_per_address` were open from the address.
+    ConnectionsPerAddress, "connections_per_address" = "as many connections as allowed are open from the address",
+    /// `limits.handshakes_per_address` were in progress from the address; the client was not told, and asks again.
+    HandshakesPerAddress, "handshakes_per_address" = "as many handshakes as allowed are in progress from the address",
+    /// Connections come faster than `limits.connection_rate`.
+    ConnectionRate, "connection_rate" = "connections come faster than allowed",
+    /// Connections come from the address faster than `limits.connection_rate_per_address`.
+    ConnectionRatePerAddress, "connection_rate_per_address" = "connections come from the address faster than allowed",
     /// The client offered none of the server's application protocols (`h3`).
-    NoCommonAlpn = "no common application protocol (ALPN)",
+    NoCommonAlpn, "no_common_alpn" = "no common application protocol (ALPN)",
     /// QUIC or TLS came to no agreement: the client refused the certificate, went away, or showed
     /// no certificate of its own where one is required.
-    Handshake = "the handshake failed",
+    Handshake, "handshake" = "the handshake failed",
     /// The client's SETTINGS did not arrive in time, or something else came first.
-    NoSettings = "the client sent no SETTINGS",
+    NoSettings, "no_settings" = "the client sent no SETTINGS",
     /// The client's SETTINGS lack what its version of WebTransport requires.
-    RequirementsNotMet = "the client's SETTINGS lack what its version of WebTransport requires",
+    RequirementsNotMet, "requirements_not_met" = "the client's SETTINGS lack what its version of WebTransport requires",
     /// The client broke the protocol; the request or the connection was ended for it.
-    Malformed = "the client broke the protocol",
+    Malformed, "malformed" = "the client broke the protocol",
     /// The request's header fields were larger than `limits.field_section_size`.
-    TooLarge = "the request's header fields are larger than allowed",
+    TooLarge, "too_large" = "the request's header fields are larger than allowed",
     /// The request was not for a WebTransport session.
-    NotWebTransport = "not a request for a WebTransport session",
+    NotWebTransport, "not_webtransport" = "not a request for a WebTransport session",
     /// `limits.sessions_per_connection` were open on the connection.
-    TooManySessions = "the connection carries as many sessions as it may",
+    TooManySessions, "too_many_sessions" = "the connection carries as many sessions as it may",
+    /// `limits.sessions` were open on the server.
+    Sessions, "sessions" = "the server carries as many sessions as it may",
+    /// `limits.sessions_per_address` were open from the address.
+    SessionsPerAddress, "sessions_per_address" = "as many sessions as allowed are open from the address",
+    /// Requests come faster than `limits.session_rate`.
+    SessionRate, "session_rate" = "requests for sessions come faster than allowed",
+    /// Requests come from the address faster than `limits.session_rate_per_address`.
+    SessionRatePerAddress, "session_rate_per_address" = "requests for sessions come from the address faster than allowed",
     /// `limits.pending_requests` waited to be answered on the connection.
-    TooManyRequests = "too many requests wait to be answered",
+    TooManyRequests, "too_many_requests" = "too many requests wait to be answered",
     /// GOAWAY was sent before the request came.
-    GoingAway = "the connection takes no new sessions (GOAWAY sent)",
+    GoingAway, "going_away" = "the connection takes no new sessions (GOAWAY sent)",
     /// The application refused the session with a status of its choice: an unknown path, a wrong
     /// origin.
-    Application = "the application refused the session",
+    Application, "application" = "the application refused the session",
     /// The application's answer could not be sent, for its status or a header field; the client got
     /// 500.
-    BadAnswer = "the application's answer cannot be sent",
+    BadAnswer, "bad_answer" = "the application's answer cannot be sent",
     /// The application dropped the request; the client got 503.
-    Unanswered = "the application did not answer",
+    Unanswered, "unanswered" = "the application did not answer",
+}
+
+impl RefusalCause {
+    /// The causes for which a server gives a client no connection without looking at more than its first packet.
+    pub const AT_THE_DOOR: &[Self] = &[
+        Self::TooManyConnections,
+        Self::ConnectionsPerAddress,
+        Self::HandshakesPerAddress,
+        Self::ConnectionRate,
+        Self::ConnectionRatePerAddress,
+    ];
 }
 
 impl fmt::Display for RefusalCause {
@@ -138,14 +173,13 @@ pub(crate) struct Counters([AtomicU64; RefusalCause::ALL.len()]);
 impl Counters {
     /// Counts a refusal and logs it; `detail` says what the cause leaves open.
     pub(crate) fn note(&self, cause: RefusalCause, peer: SocketAddr, detail: &dyn fmt::Display) {
-        self.0[cause as usize].fetch_add(1, Relaxed);
+        let count = self.0[cause as usize].fetch_add(1, Relaxed) + 1;
         // An IPv4 address, where the socket takes both.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if cause == RefusalCause::Application {
-            // The application knows why, and says so where it wants.
-            tracing::debug!(%peer, %cause, %detail, "refused");
-        } else {
+        if is_worth_a_line(cause, count) {
             tracing::info!(%peer, %cause, %detail, "refused");
+        } else {
+            tracing::debug!(%peer, %cause, %detail, "refused");
         }
     }
 
@@ -154,9 +188,28 @@ impl Counters {
     }
 }
 
+/// Whether a refusal is logged at level INFO, which is the `count`th for its cause.
+fn is_worth_a_line(cause: RefusalCause, count: u64) -> bool {
+    if RefusalCause::AT_THE_DOOR.contains(&cause) {
+        // A packet is enough to cause it: a flood of them must not become one of lines.
+        count.is_power_of_two()
+    } else {
+        // The application knows why it refuses, and says so where it wants.
+        cause != RefusalCause::Application
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_that_a_packet_is_enough_for_do_not_flood_the_log() {
+        let lines = |cause| (1..=1000).filter(|n| is_worth_a_line(cause, *n)).count();
+        assert_eq!(lines(RefusalCause::ConnectionRate), 10);
+        assert_eq!(lines(RefusalCause::Handshake), 1000);
+        assert_eq!(lines(RefusalCause::Application), 0);
+    }
 
     #[test]
     fn each_cause_is_counted_by_itself() {

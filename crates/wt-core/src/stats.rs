@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::report::{HandshakeCounters, Registry};
+
 /// Figures of a QUIC connection at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -234,6 +236,12 @@ pub struct EndpointStats {
     pub sessions_made: u64,
     /// Sessions that ended.
     pub sessions_ended: u64,
+    /// Clients whose handshake is in progress, those that wait to be accepted among them. For servers.
+    pub handshakes: u64,
+    /// Addresses that hold something, or have used up something of a rate. For servers.
+    pub addresses: u64,
+    /// Clients that had to show that they are where they say (QUIC Retry). For servers.
+    pub addresses_validated: u64,
     /// Clients and requests that were turned away; [`Endpoint::refusals`](crate::Endpoint::refusals) says why.
     pub refusals: u64,
 }
@@ -246,4 +254,6 @@ pub(crate) struct Totals {
     pub(crate) connections_lost: AtomicU64,
     pub(crate) sessions_made: AtomicU64,
     pub(crate) sessions_ended: AtomicU64,
+    pub(crate) handshakes: HandshakeCounters,
+    pub(crate) registry: Registry,
 }

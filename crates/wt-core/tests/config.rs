@@ -7,7 +7,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 use http::HeaderValue;
 use wt_core::{
     Dialect, DialectSet, Endpoint,
-    config::{ClientConfig, Congestion, ProxyConfig, ServerConfig, StreamCredit},
+    config::{ClientConfig, Congestion, ProxyConfig, Rate, Retry, ServerConfig, StreamCredit},
     tls::{ClientAuth, Identity, ServerVerification},
 };
 
@@ -26,7 +26,7 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn every_field_is_read_and_set_by_its_name() {
     let mut config = server();
     let names = ServerConfig::keys();
-    assert_eq!(names.len(), 5 + 16 + 5 + 18);
+    assert_eq!(names.len(), 5 + 16 + 5 + 28);
     let before = config.fields();
     assert_eq!(before.len(), names.len());
     for (name, value) in &before {
@@ -49,6 +49,8 @@ fn every_field_is_read_and_set_by_its_name() {
         ("transport.batch_packets", "off"),
         ("limits.connections", "7"),
         ("limits.early_age", "2m"),
+        ("limits.connection_rate", "20/10s"),
+        ("limits.retry", "always"),
         ("session.max_data", "2_000_000"),
         ("dialects", "draft-07, draft-15"),
         ("alpn", "h3,x\\x2cy"),
@@ -70,6 +72,9 @@ fn every_field_is_read_and_set_by_its_name() {
     assert_eq!(config.transport.streams_bidi, StreamCredit::new(10, 20));
     assert!(!config.transport.batch_packets);
     assert_eq!(config.limits.connections, Some(7));
+    let rate = Rate::new(20, Duration::from_secs(10));
+    assert_eq!(config.limits.connection_rate, Some(rate));
+    assert_eq!(config.limits.retry, Retry::Always);
     assert_eq!(config.limits.early_age, Duration::from_secs(120));
     assert_eq!(config.session.max_data, 2_000_000);
     let dialects = DialectSet::only(Dialect::Draft07).with(Dialect::Draft15);
@@ -128,12 +133,14 @@ fn the_environment_goes_over_the_configuration() {
             ("WT_TRANSPORT_IDLE_TIMEOUT", "10s"),
             ("WT_LIMITS_SESSIONS_PER_CONNECTION", "3"),
             ("WT_BIND", "127.0.0.1:9"),
+            ("WT_LIMITS_CONNECTIONS_PER_ADDRESS", "9"),
             ("WT_SESSION", "of Windows Terminal"),
             ("PATH", "/bin"),
         ]))
         .unwrap();
     assert_eq!(config.transport.idle_timeout, Some(Duration::from_secs(10)));
     assert_eq!(config.limits.sessions_per_connection, 3);
+    assert_eq!(config.limits.connections_per_address, Some(9));
     assert_eq!(config.bind.port(), 9);
     let client = ClientConfig::new()
         .with_variables(variables(&[
@@ -294,6 +301,10 @@ fn defaults_are_as_documented() {
         ("limits.early_streams", "128"),
         ("limits.early_age", "5s"),
         ("limits.close_timeout", "5s"),
+        ("limits.connections_per_address", "none"),
+        ("limits.handshakes_per_address", "none"),
+        ("limits.session_rate", "none"),
+        ("limits.retry", "under-load"),
     ] {
         assert_eq!(config.get(key).as_deref(), Some(value), "{key}");
     }
@@ -325,7 +336,7 @@ fn a_server_s_file_is_read_and_written() {
             "identity": {{ "certificate": {certificate:?}, "key": {key:?} }},
             "client_auth": "required:{}",
             "transport": {{ "idle_timeout": 12.5, "keep_alive": "4s", "congestion": "bbr" }},
-            "limits": {{ "connections": 10, "linger": 1, "early_age": "100ms" }}
+            "limits": {{ "connections": 10, "linger": 1, "early_age": "100ms", "session_rate": "5/m" }}
         }}"#,
         certificate.display()
     );
@@ -336,6 +347,8 @@ fn a_server_s_file_is_read_and_written() {
         Some(Duration::from_millis(12_500))
     );
     assert_eq!(config.limits.linger, Duration::from_secs(1));
+    let rate = Rate::new(5, Duration::from_secs(60));
+    assert_eq!(config.limits.session_rate, Some(rate));
     assert_eq!(config.identity.certificate_hash(), made.certificate_hash());
     let written = serde_json::to_string(&config).unwrap();
     assert!(!written.contains("PRIVATE KEY"), "no key is written");

@@ -30,6 +30,16 @@ impl DropCounters {
     }
 }
 
+/// Tells the recorder of metrics, if there is one; `docs/metrics.md` has the names.
+#[cfg(feature = "metrics")]
+fn publish(direction: &'static str, reason: DropReason, count: usize) {
+    let labels = [("direction", direction), ("reason", reason.name())];
+    metrics::counter!("wt_datagrams_dropped_total", &labels).increment(count as u64);
+}
+
+#[cfg(not(feature = "metrics"))]
+const fn publish(_: &str, _: DropReason, _: usize) {}
+
 /// Counts datagrams that went one way.
 #[derive(Debug, Default)]
 struct Passed {
@@ -134,6 +144,7 @@ impl Counters {
     pub(crate) fn send_dropped(&self, reason: DropReason, count: usize) {
         if count > 0 {
             self.send_drops.count(reason, count);
+            publish("send", reason, count);
             self.events
                 .emit_with(|| DatagramEvent::SendDropped { reason, count });
         }
@@ -143,6 +154,7 @@ impl Counters {
     pub(crate) fn receive_dropped(&self, reason: DropReason, count: usize) {
         if count > 0 {
             self.receive_drops.count(reason, count);
+            publish("receive", reason, count);
             self.events
                 .emit_with(|| DatagramEvent::ReceiveDropped { reason, count });
         }

@@ -64,6 +64,21 @@ pub enum DropReason {
     Ended,
 }
 
+impl DropReason {
+    /// Returns the name in snake case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+            Self::Cleared => "cleared",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

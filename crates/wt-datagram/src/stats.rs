@@ -296,6 +296,10 @@ impl Diagnostics {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Diagnostics {
     pub(crate) fn snapshot(&self, id: String, state: State) -> Snapshot {
         let stats = &self.stats;
@@ -306,6 +310,12 @@ impl Diagnostics {
             .with_counter("sent_at_once", stats.datagrams_sent_at_once)
             .with_counter("sent_bytes", stats.bytes_sent)
             .with_counter("send_failures", stats.send_failures)
+            // Beside the averages, so that the average of any time can be told.
+            .with_counter("send_wait_microseconds", micros(stats.total_send_time))
+            .with_counter(
+                "receive_wait_microseconds",
+                micros(stats.total_receive_time),
+            )
             .with_counter("send_drops", stats.send_drops.total())
             .with_counter("received", stats.datagrams_received)
             .with_counter("received_bytes", stats.bytes_received)

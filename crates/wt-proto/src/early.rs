@@ -156,6 +156,18 @@ impl<S> Early<S> {
             .map(|since| since + self.limits.age)
     }
 
+    /// Returns how many streams wait.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Returns how many datagrams wait.
+    #[must_use]
+    pub fn datagrams(&self) -> usize {
+        self.datagrams.len()
+    }
+
     /// Returns the bytes that are kept.
     #[must_use]
     pub const fn bytes(&self) -> usize {

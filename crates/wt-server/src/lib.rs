@@ -54,15 +54,21 @@ mod cluster;
 pub mod extract;
 mod handler;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
 pub mod middleware;
 mod response;
 mod routing;
 mod server;
 
-pub use app::{AppConfig, AppError, AppStats, HookResult, Resource, RunningApp, ServerApp};
+pub use app::{
+    AppConfig, AppError, AppStats, AppWatch, HookResult, Resource, RunningApp, ServerApp,
+};
 pub use cluster::{ClusterStats, ServerCluster};
 pub use handler::{Close, Decide, Ending, Handler, IntoEnding, decide};
 pub use message::{BoxError, Outcome, Peer, Request, Response, accept, refuse};
+#[cfg(feature = "metrics")]
+pub use metrics::HandlerTimer;
 pub use response::IntoResponse;
 pub use routing::{Route, RouteError, RouteStats, Router, Routes};
 pub use server::{Issue, Server, ServerDiagnostics, ServerStats, Shutdown};

@@ -74,7 +74,10 @@
 //! | `datagram` | no | `wt::datagram`: queues, priorities and reliability for datagrams |
 //! | `messaging` | no | `wt::messaging`: structured messages, RPC, publish-subscribe |
 //! | `msgpack`, `protobuf` | no | MessagePack and Protobuf for messages, besides JSON |
-//! | `monitor` | no | a layer that has no API yet |
+//! | `monitor` | no | `wt::monitor`: history, alerts and health of clients, servers and datagram transports |
+//! | `metrics` | no | `wt::monitor::metrics`: figures through the crate `metrics` |
+//! | `prometheus` | no | those figures for Prometheus, on a page: `wt::monitor::http` |
+//! | `dashboard` | no | samples on a route, and a page that shows them: `wt::monitor::feed`, `wt::monitor::dashboard` |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
@@ -100,6 +103,8 @@ pub use wt_datagram as datagram;
 pub use wt_messaging as messaging;
 #[cfg(feature = "monitor")]
 pub use wt_monitor as monitor;
+#[cfg(feature = "monitor")]
+pub use wt_monitor::{ClientMonitor, DatagramMonitor, Monitor, ServerMonitor};
 pub use wt_proto as proto;
 #[cfg(feature = "server")]
 pub use wt_server as server;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand, error::ErrorKind};
 
-use crate::{bench, cert, connect, demo, doctor, failure::Failure, output, ping, serve};
+use crate::{bench, cert, connect, demo, doctor, failure::Failure, output, ping, serve, top};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +37,7 @@ pub(crate) enum Command {
     Ping(ping::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Top(top::Args),
     Cert(cert::Args),
 }
 

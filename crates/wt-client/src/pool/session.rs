@@ -21,13 +21,14 @@ pub struct Sessions(Connect);
 impl Pool<Sessions> {
     /// Makes a pool of sessions, each made as `connect` says.
     ///
-    /// With [`Connect::pooling`] they share connections as far as the server allows.
+    /// With [`Connect::pooling`] they share connections as far as the server allows. [`Connect::early`] means nothing
+    /// here: a pool lends sessions that the server has accepted.
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] when a value of `config` cannot work.
     pub fn new(connect: Connect, config: PoolConfig) -> Result<Self, InvalidSetting> {
-        Self::with_manager(Sessions(connect), config)
+        Self::with_manager(Sessions(connect.answered()), config)
     }
 }
 

@@ -98,7 +98,8 @@ impl ReconnectingClient {
     /// Begins to keep a session as `connect` describes it: URL, header fields, subprotocols, time
     /// limit of each attempt.
     ///
-    /// Returns at once. An attempt that gets no answer takes its whole
+    /// Returns at once. Its sessions are those that the server has accepted: [`Connect::early`] means nothing here. An
+    /// attempt that gets no answer takes its whole
     /// [time limit](Connect::timeout), so one of a few seconds is worth setting.
     ///
     /// # Errors
@@ -126,7 +127,7 @@ impl ReconnectingClient {
         let runtime = connect.runtime();
         let counters = Arc::<Counters>::default();
         let work = task::Work {
-            connect,
+            connect: connect.answered(),
             policy: policy.clone(),
             state: state.clone(),
             events: events.clone(),

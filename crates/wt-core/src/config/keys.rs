@@ -65,7 +65,9 @@ keys!(SessionConfig: flow_control max_data auto_scale max_streams_bidi max_strea
 keys!(Limits:
     connections sessions_per_connection pending_requests field_section_size pending_headers
     header_timeout settings_timeout early_streams early_datagrams early_per_session early_bytes
-    early_age datagram_queue close_timeout unused_timeout handshakes server_requests linger);
+    early_age datagram_queue close_timeout unused_timeout handshakes server_requests linger
+    connections_per_address handshakes_per_address sessions sessions_per_address connection_rate
+    connection_rate_per_address session_rate session_rate_per_address retry addresses);
 
 keys!(ClientConfig:
     bind verification alpn dialects connect_timeout headers user_agent key_log;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, ensure, ensure_time};
+use super::{ConfigError, Rate, Retry, ensure, ensure_time};
 
 /// Bounds on what a peer can make this side hold, and on how long it can take.
 ///
-/// The bounds are per connection where nothing else is said.
+/// The bounds are per connection where nothing else is said. Those per address are for servers; what counts as one address
+/// says [`PeerKey`](crate::PeerKey). Most of them are off by default: all clients of a school, a company or a mobile
+/// network may have the same address, and so have all clients behind a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -52,6 +54,39 @@ pub struct Limits {
     /// Time for which a server keeps a connection on which no session was ever open. Default: 60 s.
     #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub unused_timeout: Duration,
+    /// Connections that a server keeps from one address at the same time; further ones are refused. Default: `None`, no
+    /// bound.
+    pub connections_per_address: Option<usize>,
+    /// Connections that a server takes in a time; further ones are refused. Default: `None`, no bound.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
+    pub connection_rate: Option<Rate>,
+    /// Connections that a server takes from one address in a time; further ones are refused. Default: `None`, no bound.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
+    pub connection_rate_per_address: Option<Rate>,
+    /// Sessions that a server has on all connections at the same time, open or being opened; further requests are answered
+    /// with 503. Default: `None`, no bound but that of an application.
+    pub sessions: Option<usize>,
+    /// Sessions that a server has on all connections of one address likewise; further requests are answered with 429.
+    /// Default: `None`, no bound.
+    pub sessions_per_address: Option<usize>,
+    /// Requests for sessions that a server takes in a time; further ones are answered with 429 and Retry-After.
+    /// Default: `None`, no bound.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
+    pub session_rate: Option<Rate>,
+    /// Requests for sessions that a server takes from one address in a time; further ones are answered with 429 and
+    /// Retry-After. Default: `None`, no bound.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
+    pub session_rate_per_address: Option<Rate>,
+    /// Whether new clients of a server have to show that they are where they say. Default: [`Retry::UnderLoad`].
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
+    pub retry: Retry,
+    /// Addresses that a server remembers although they hold nothing, since they have used up something of a rate; beyond
+    /// it some are forgotten, and may begin anew. Each takes about 100 bytes. Default: 65,536.
+    pub addresses: usize,
+    /// Handshakes that a server has in progress from one address at the same time; the packets of further clients are
+    /// ignored, so that they ask again, the first time after a second. Default: `None`, seven eighths of `handshakes`, so
+    /// that no address takes all of them.
+    pub handshakes_per_address: Option<usize>,
     /// Handshakes that a `Server` has in progress at the same time; further clients wait. Default: 1024.
     pub handshakes: usize,
     /// Session requests of all connections that wait to be taken from a `Server`; further ones wait in their connections.
@@ -81,6 +116,16 @@ impl Default for Limits {
             datagram_queue: 256,
             close_timeout: Duration::from_secs(5),
             unused_timeout: Duration::from_secs(60),
+            connections_per_address: None,
+            connection_rate: None,
+            connection_rate_per_address: None,
+            sessions: None,
+            sessions_per_address: None,
+            session_rate: None,
+            session_rate_per_address: None,
+            retry: Retry::default(),
+            addresses: 65_536,
+            handshakes_per_address: None,
             handshakes: 1024,
             server_requests: 1024,
             linger: Duration::from_secs(5),
@@ -91,6 +136,45 @@ impl Default for Limits {
 impl Limits {
     /// The smallest head that a browser sends fits into this with room to spare.
     const MIN_FIELD_SECTION: u64 = 1024;
+
+    /// Returns how many handshakes one address may have in progress.
+    pub(crate) fn handshakes_of_address(&self) -> usize {
+        let most = self.handshakes - self.handshakes.div_ceil(8);
+        self.handshakes_per_address.unwrap_or(most).max(1)
+    }
+
+    /// Returns whether sessions count for more than their connection.
+    pub(crate) const fn limit_sessions(&self) -> bool {
+        self.sessions.is_some()
+            || self.sessions_per_address.is_some()
+            || self.session_rate.is_some()
+            || self.session_rate_per_address.is_some()
+    }
+
+    fn validate_rates(&self) -> Result<(), ConfigError> {
+        for (key, rate) in [
+            ("limits.connection_rate", self.connection_rate),
+            (
+                "limits.connection_rate_per_address",
+                self.connection_rate_per_address,
+            ),
+            ("limits.session_rate", self.session_rate),
+            (
+                "limits.session_rate_per_address",
+                self.session_rate_per_address,
+            ),
+        ] {
+            if let Some(rate) = rate {
+                rate.validate(key)?;
+            }
+        }
+        ensure(
+            (1..=1 << 24).contains(&self.addresses),
+            "limits.addresses",
+            self.addresses,
+            "must be between 1 and 16777216",
+        )
+    }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let not_zero = "must be at least 1";
@@ -103,6 +187,19 @@ impl Limits {
             ("limits.pending_requests", self.pending_requests),
             ("limits.pending_headers", self.pending_headers),
             ("limits.datagram_queue", self.datagram_queue),
+            (
+                "limits.connections_per_address",
+                self.connections_per_address.unwrap_or(1),
+            ),
+            (
+                "limits.handshakes_per_address",
+                self.handshakes_per_address.unwrap_or(1),
+            ),
+            ("limits.sessions", self.sessions.unwrap_or(1)),
+            (
+                "limits.sessions_per_address",
+                self.sessions_per_address.unwrap_or(1),
+            ),
         ] {
             ensure(value > 0, key, value, not_zero)?;
         }
@@ -118,6 +215,7 @@ impl Limits {
                 "must be between 1 and 1048576",
             )?;
         }
+        self.validate_rates()?;
         let section = self.field_section_size;
         ensure(
             (Self::MIN_FIELD_SECTION..=1 << 30).contains(&section),

@@ -26,7 +26,7 @@ use super::{
     io::{Io, Parked, Read, reject},
     wake::Key,
 };
-use crate::{error::ConnectionError, lock::lock, stream::Slot};
+use crate::{error::ConnectionError, gate::Place, lock::lock, stream::Slot};
 
 /// Streams or chunks of one kind that are taken before the others get their turn.
 const BATCH: usize = 64;
@@ -36,8 +36,8 @@ const ROUNDS: usize = 8;
 
 type Step<T = ()> = Result<T, ConnectionError>;
 
-/// Runs a connection until it ends; `_alive` counts it as alive until then.
-pub(crate) async fn run(inner: Arc<Inner>, _alive: Arc<()>) {
+/// Runs a connection until it ends; it has its place among those of a server until then.
+pub(crate) async fn run(inner: Arc<Inner>, _place: Option<Place>) {
     let quic = inner.quic().clone();
     let mut driver = Driver::new(inner);
     let mut accept_bi = pin!(quic.accept_bi());

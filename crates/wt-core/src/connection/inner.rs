@@ -18,8 +18,9 @@ use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
-    Dir, ErrorCode, ProtocolViolation, SessionEnd, SessionId, StreamId,
-    connection::{Connection as Proto, Event, Route},
+    Dialect, Dir, ErrorCode, Initiator, ProtocolViolation, SessionEnd, SessionId, SessionState,
+    StreamId,
+    connection::{self as proto, Connection as Proto, Event, Route},
     early::{Early, EarlyLimits},
     flow::Flow,
     head::{RequestHead, ResponseHead, UpgradeToken, validate_user_headers},
@@ -31,9 +32,11 @@ use crate::{
     config::{Limits, TransportConfig},
     error::{ConnectError, ConnectionError, SessionError},
     events::{Emitter, Event as TellEvent},
+    gate::Member,
     lock::lock,
     refusal::{self, RefusalCause},
-    session::{Heads, Shared},
+    report::{DatagramDrop, HandshakeOutcome, Traffic},
+    session::{Answer, Heads, Shared},
     stats::{Totals, count},
     stream::{Slot, quic_code},
 };
@@ -46,13 +49,6 @@ pub(super) type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct EarlyStream {
     slot: Slot,
     first: Bytes,
-}
-
-/// A session that was asked for and not answered yet.
-#[derive(Debug)]
-struct Asked {
-    head: RequestHead,
-    answer: oneshot::Sender<Result<Arc<Shared>, ConnectError>>,
 }
 
 /// Behind the one lock of a connection.
@@ -73,7 +69,8 @@ pub(super) struct State {
     /// Who waits until the driver has given QUIC the answers that it knows of now.
     pub(super) answering: Vec<oneshot::Sender<()>>,
     sessions: HashMap<SessionId, Arc<Shared>>,
-    asked: HashMap<SessionId, Asked>,
+    /// Sessions that were asked for and not answered yet.
+    asked: HashMap<SessionId, Arc<Shared>>,
 }
 
 /// The looks at what arrived for sessions and was not read.
@@ -124,6 +121,8 @@ pub(crate) struct Origin {
     pub(crate) events: Emitter<TellEvent>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) proto: wt_proto::connection::Config,
+    /// What the connection holds of its server.
+    pub(crate) member: Option<Arc<Member>>,
 }
 
 /// What was told of a connection: its end comes behind its beginning, and not without.
@@ -165,6 +164,8 @@ pub(crate) struct Inner {
     created: Instant,
     activity: Mutex<Activity>,
     errors: AtomicU64,
+    /// What sessions that are over have done, and datagrams that reached none.
+    past: Mutex<Traffic>,
 }
 
 impl fmt::Debug for Inner {
@@ -199,8 +200,10 @@ impl Inner {
             asked: HashMap::new(),
         };
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        Arc::new(Self {
-            id: NEXT.fetch_add(1, Relaxed),
+        let id = NEXT.fetch_add(1, Relaxed);
+        let totals = origin.totals.clone();
+        let inner = Arc::new(Self {
+            id,
             quic,
             state: Mutex::new(state),
             ready: Arc::default(),
@@ -223,8 +226,11 @@ impl Inner {
             created: Instant::now(),
             activity: Mutex::new(Activity::new()),
             errors: AtomicU64::new(0),
+            past: Mutex::default(),
             origin,
-        })
+        });
+        totals.registry.add(id, &inner);
+        inner
     }
 
     // ---- getters
@@ -315,13 +321,14 @@ impl Inner {
                 std::mem::take(&mut state.asked),
             )
         };
+        let ended = SessionError::Connection(error.clone());
         for session in sessions.into_values() {
-            let ended = SessionError::Connection(error.clone());
             session.terminate(ended.clone());
-            self.tell_closed(session.id, &ended);
+            self.tell_closed(&session, &ended);
         }
+        self.tell_past();
         for asked in asked.into_values() {
-            let _ = asked.answer.send(Err(error.clone().into()));
+            asked.terminate(ended.clone());
         }
         lock(&self.requests).clear();
         lock(&self.chores).clear();
@@ -377,9 +384,11 @@ impl Inner {
     pub(crate) fn accept_session(
         self: &Arc<Self>,
         id: SessionId,
-        heads: Heads,
+        head: RequestHead,
+        dialect: Dialect,
+        answer: Answer,
     ) -> Result<(Arc<Shared>, oneshot::Receiver<()>), SessionError> {
-        if heads.request.headers.contains_key(header::ORIGIN) {
+        if head.headers.contains_key(header::ORIGIN) {
             self.allowance.allow_browser(&self.quic);
         }
         let mut state = lock(&self.state);
@@ -387,10 +396,13 @@ impl Inner {
             return Err(end.into());
         }
         let flow = state.proto.flow(id);
-        let accepted = state.proto.accept(id, heads.status, heads.response.clone());
+        let accepted = state
+            .proto
+            .accept(id, answer.status, answer.headers.clone());
         if !accepted.map_err(|violation| self.violated(violation))? {
             return Err(SessionError::Aborted(ErrorCode::H3_REQUEST_CANCELLED));
         }
+        let heads = Heads::answered(head, dialect, answer);
         let shared = Arc::new(Shared::new(id, self.clone(), flow, heads));
         self.admit(&mut state, &shared);
         self.pump(&mut state);
@@ -408,6 +420,10 @@ impl Inner {
         headers: HeaderMap,
     ) {
         let mut state = lock(&self.state);
+        let info = state.proto.session_info(id);
+        if let Some(info) = info.filter(|info| info.state == SessionState::Connecting) {
+            self.count_handshake(info.dialect, HandshakeOutcome::Refused);
+        }
         state.proto.reject(id, status, headers);
         self.pump(&mut state);
         if state.sessions.is_empty() {
@@ -433,7 +449,8 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn open_session(
+    /// Asks for a session, whose answer is yet to come.
+    pub(crate) async fn ask_for_session(
         self: &Arc<Self>,
         head: RequestHead,
     ) -> Result<Arc<Shared>, ConnectError> {
@@ -442,8 +459,7 @@ impl Inner {
         let opened = self.quic.open_bi().await;
         let (send, recv) = opened.map_err(|e| self.end().unwrap_or_else(|| e.into()))?;
         let stream = StreamId::new(u64::from(send.id())).unwrap_or(StreamId::MAX);
-        let (answer, answered) = oneshot::channel();
-        let id = {
+        let shared = {
             let mut state = lock(&self.state);
             if let Some(end) = self.end() {
                 return Err(end.into());
@@ -456,21 +472,16 @@ impl Inner {
                     return Err(error.into());
                 }
             };
+            let dialect = state.proto.session_dialect(id).unwrap_or(Dialect::Draft15);
+            let heads = Heads::asked(head, dialect);
+            let shared = Arc::new(Shared::new(id, self.clone(), state.proto.flow(id), heads));
             state.opened.push((stream, send, recv));
-            state.asked.insert(id, Asked { head, answer });
+            state.asked.insert(id, shared.clone());
             state.idle_since = None;
-            id
+            shared
         };
         self.ready.wake();
-        let mut give_up = GiveUp {
-            conn: self,
-            id,
-            armed: true,
-        };
-        let result = answered.await;
-        give_up.armed = false;
-        let rejected = || ConnectError::Rejected(ErrorCode::H3_REQUEST_CANCELLED);
-        result.unwrap_or_else(|_| Err(self.end().map_or_else(rejected, Into::into)))
+        Ok(shared)
     }
 
     // ---- sessions: commands
@@ -485,7 +496,16 @@ impl Inner {
     }
 
     pub(crate) fn close_session(self: &Arc<Self>, id: SessionId, code: u32, reason: &str) {
+        let asked = lock(&self.state).asked.remove(&id);
         self.command(|proto| proto.close(id, code, reason));
+        if let Some(asked) = asked {
+            // Given up before it was answered.
+            asked.terminate(SessionError::Closed {
+                by: Initiator::Local,
+                code,
+                reason: reason.to_owned(),
+            });
+        }
     }
 
     pub(crate) fn close_session_silently(self: &Arc<Self>, id: SessionId) {
@@ -518,6 +538,7 @@ impl Inner {
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
         count(&self.origin.totals.sessions_made);
+        self.count_handshake(shared.heads.dialect, HandshakeOutcome::Established);
         let (connection, session) = (self.id, shared.id);
         self.tell(|| TellEvent::SessionReady {
             connection,
@@ -567,8 +588,13 @@ impl Inner {
 
     /// Rejects the early streams that waited too long.
     pub(super) fn expire_early(&self, state: &mut State, now: Instant) {
+        let before = state.early.datagrams();
         for stream in state.early.expire(now) {
             self.drop_early(&stream);
+        }
+        let expired = before - state.early.datagrams();
+        if expired > 0 {
+            self.drop_datagrams(DatagramDrop::EarlyExpired, expired as u64);
         }
     }
 
@@ -593,9 +619,14 @@ impl Inner {
                 Event::Established { id, head, protocol } => {
                     self.established(state, id, *head, protocol);
                 }
-                Event::Failed { id, error } => {
+                Event::Failed { id, dialect, error } => {
+                    let outcome = match error {
+                        proto::ConnectError::Status(_) => HandshakeOutcome::Refused,
+                        _ => HandshakeOutcome::Failed,
+                    };
+                    self.count_handshake(dialect, outcome);
                     if let Some(asked) = state.asked.remove(&id) {
-                        let _ = asked.answer.send(Err(error.into()));
+                        asked.terminate(SessionError::Refused(Box::new(error.into())));
                     }
                     // A request that the client gave up needs no answer.
                     lock(&self.requests).retain(|request| request.0 != id);
@@ -642,7 +673,7 @@ impl Inner {
                         }
                         let error = SessionError::from(end);
                         session.terminate(error.clone());
-                        self.tell_closed(id, &error);
+                        self.tell_closed(&session, &error);
                     }
                     let due = Instant::now() + self.limits().close_timeout;
                     state.closing.push_back((due, id.stream_id()));
@@ -655,6 +686,9 @@ impl Inner {
                 _ => {}
             }
         }
+        if let Some(member) = &self.origin.member {
+            member.sessions_left(|| state.proto.session_count());
+        }
     }
 
     fn requested(&self, state: &mut State, request: PendingRequest) {
@@ -663,7 +697,15 @@ impl Inner {
             drop(requests);
             let status = StatusCode::TOO_MANY_REQUESTS;
             self.refused(RefusalCause::TooManyRequests, &status);
+            self.count_handshake(request.2, HandshakeOutcome::Refused);
             state.proto.reject(request.0, status, HeaderMap::new());
+            return;
+        }
+        let member = self.origin.member.as_ref();
+        if let Some(Err(no)) = member.map(|member| member.open_session()) {
+            drop(requests);
+            self.refused(no.cause, &no.status);
+            state.proto.reject(request.0, no.status, no.headers);
             return;
         }
         let (connection, session) = (self.id, request.0);
@@ -684,24 +726,19 @@ impl Inner {
         head: ResponseHead,
         protocol: Option<String>,
     ) {
-        let (Some(asked), Some(dialect)) =
-            (state.asked.remove(&id), state.proto.session_dialect(id))
-        else {
+        let Some(shared) = state.asked.remove(&id) else {
             state.proto.close(id, 0, "");
             return;
         };
-        let heads = Heads {
-            request: asked.head,
-            status: head.status,
-            response: head.headers,
-            protocol,
-            dialect,
-        };
-        let flow = state.proto.flow(id);
-        let shared = Arc::new(Shared::new(id, self.clone(), flow, heads));
         self.admit(state, &shared);
-        if asked.answer.send(Ok(shared)).is_err() {
-            state.proto.close(id, 0, "");
+        shared.establish(Answer {
+            status: head.status,
+            headers: head.headers,
+            protocol,
+        });
+        if shared.is_credit_due() {
+            // Of streams that were opened early.
+            self.announce_credit(state, id);
         }
     }
 
@@ -863,30 +900,16 @@ impl Inner {
                 }
             }
             Route::Early => {
-                state.early.push_datagram(id, payload, Instant::now());
+                if !state.early.push_datagram(id, payload, Instant::now()) {
+                    self.drop_datagrams(DatagramDrop::EarlyFull, 1);
+                }
                 drop(state);
                 // The driver drops it when it grows too old.
                 self.ready.wake();
             }
-            Route::Reject(_) => {}
+            Route::Reject(_) => self.drop_datagrams(DatagramDrop::NoSession, 1),
         }
         Ok(())
-    }
-}
-
-/// Gives up a request whose answer nobody waits for any more.
-struct GiveUp<'a> {
-    conn: &'a Arc<Inner>,
-    id: SessionId,
-    armed: bool,
-}
-
-impl Drop for GiveUp<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            lock(&self.conn.state).asked.remove(&self.id);
-            self.conn.close_session(self.id, 0, "");
-        }
     }
 }
 

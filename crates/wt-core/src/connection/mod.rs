@@ -106,8 +106,41 @@ impl Connection {
         headers: HeaderMap,
         protocols: &[String],
     ) -> Result<Session, ConnectError> {
+        let early = self.open_session_early(authority, path, headers, protocols);
+        let session = early.await?;
+        session.established().await?;
+        Ok(session)
+    }
+
+    /// Asks for a session and does not wait for the answer. For clients.
+    ///
+    /// Streams can be opened and datagrams sent at once; they leave together with the request, and so the first answer
+    /// on them comes a round trip earlier (draft-16, 4.2). They get lost when the server refuses the session: all that
+    /// is done with it fails with [`SessionError::Refused`](crate::SessionError::Refused) then. A server keeps only so
+    /// much until it has accepted the session and rejects what is more, this one as its
+    /// [`limits`](crate::config::Limits) say (`early_streams` and others).
+    ///
+    /// [`Session::established`] waits for the answer. Before it, status, header fields and subprotocol of the response
+    /// are not known, and what the server opens is not seen. Dropping or closing the session gives up the request.
+    ///
+    /// Waits for the server's SETTINGS, without which no request may be made (draft-16, 3.1).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped, nothing was asked for.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open_session_early(
+        &self,
+        authority: &str,
+        path: &str,
+        headers: HeaderMap,
+        protocols: &[String],
+    ) -> Result<Session, ConnectError> {
         let head = inner::request_head(authority, path, headers, protocols)?;
-        let shared = self.inner().open_session(head).await?;
+        let shared = self.inner().ask_for_session(head).await?;
         Ok(Session::new(shared, self.0.clone()))
     }
 

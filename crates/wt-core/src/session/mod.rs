@@ -9,7 +9,7 @@ use std::{
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, Weak},
+    sync::{Arc, LazyLock, Weak},
     task::Poll,
 };
 
@@ -21,11 +21,11 @@ use wt_proto::{Dialect, Dir, SessionId, SessionState, StreamId, stream_header};
 
 pub use self::claim::DatagramClaim;
 pub use self::request::{Accept, AnswerError, SessionRequest};
-pub(crate) use self::shared::{Heads, Shared};
+pub(crate) use self::shared::{Answer, Heads, Shared};
 use crate::{
     connection::{ConnRef, Connection},
     diagnostics::SessionDiagnostics,
-    error::SessionError,
+    error::{ConnectError, SessionError},
     events::{Event, Events, Lagged},
     observe::{Observe, Snapshot},
     stats::{SessionStats, count},
@@ -158,22 +158,41 @@ impl Session {
         &self.shared().heads.request.headers
     }
 
-    /// Returns the status of the response.
+    /// Returns the status of the response; 100 (Continue) before there is one.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.shared().heads.status
+        let answer = self.shared().heads.answer();
+        answer.map_or(StatusCode::CONTINUE, |answer| answer.status)
     }
 
-    /// Returns the header fields of the response.
+    /// Returns the header fields of the response; none before there is one.
     #[must_use]
     pub fn response_headers(&self) -> &HeaderMap {
-        &self.shared().heads.response
+        static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        let answer = self.shared().heads.answer();
+        answer.map_or(&NONE, |answer| &answer.headers)
     }
 
-    /// Returns the subprotocol that client and server settled on.
+    /// Returns the subprotocol that client and server settled on; `None` also before there is a response.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.shared().heads.protocol.as_deref()
+        self.shared().heads.answer()?.protocol.as_deref()
+    }
+
+    /// Waits for the server's answer to a session that was opened early.
+    ///
+    /// See [`Connection::open_session_early`]. All other sessions are established when they are handed out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] when the server refuses the session or it ends before there is an answer.
+    #[doc(alias = "ready")]
+    pub async fn established(&self) -> Result<(), ConnectError> {
+        self.shared().established().await
     }
 
     /// Returns the UDP address of the peer.
@@ -230,6 +249,8 @@ impl Session {
             SessionState::Closed
         } else if self.is_draining() {
             SessionState::Draining
+        } else if self.shared().heads.answer().is_none() {
+            SessionState::Connecting
         } else {
             SessionState::Established
         }

@@ -10,7 +10,7 @@ use wt_proto::{
     subprotocol,
 };
 
-use super::{Heads, Session};
+use super::{Answer, Session};
 use crate::{
     connection::{ConnRef, Connection},
     error::SessionError,
@@ -230,14 +230,13 @@ impl SessionRequest {
         let Some(head) = self.head.take() else {
             unreachable!("a request that was answered is gone")
         };
-        let heads = Heads {
-            request: *head,
+        let answer = Answer {
             status: answer.status,
-            response,
+            headers: response,
             protocol: answer.protocol,
-            dialect: self.dialect,
         };
-        let (shared, answered) = self.conn.inner().accept_session(self.id, heads)?;
+        let inner = self.conn.inner();
+        let (shared, answered) = inner.accept_session(self.id, *head, self.dialect, answer)?;
         let session = Session::new(shared, self.conn.clone());
         tokio::select! {
             _ = answered => {}

@@ -5,7 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use wt_proto::{
 
 use crate::{
     connection::{ConnRef, Inner},
-    error::SessionError,
+    error::{ConnectError, SessionError},
     events::Event,
     lock::lock,
     stats::{Counters, count},
@@ -42,19 +42,51 @@ struct Registry {
 #[derive(Debug)]
 pub(crate) struct Heads {
     pub(crate) request: RequestHead,
-    pub(crate) status: StatusCode,
-    pub(crate) response: HeaderMap,
-    pub(crate) protocol: Option<String>,
     pub(crate) dialect: Dialect,
+    /// Missing while a client waits for it.
+    answer: OnceLock<Answer>,
+}
+
+/// What the response said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) protocol: Option<String>,
+}
+
+impl Heads {
+    /// Makes the heads of a session that waits for its answer.
+    pub(crate) const fn asked(request: RequestHead, dialect: Dialect) -> Self {
+        Self {
+            request,
+            dialect,
+            answer: OnceLock::new(),
+        }
+    }
+
+    /// Makes the heads of a session that was answered.
+    pub(crate) fn answered(request: RequestHead, dialect: Dialect, answer: Answer) -> Self {
+        Self {
+            request,
+            dialect,
+            answer: answer.into(),
+        }
+    }
+
+    /// Returns the answer; `None` while a client waits for it.
+    pub(crate) fn answer(&self) -> Option<&Answer> {
+        self.answer.get()
+    }
 }
 
 /// The priorities that the streams of a session have in QUIC.
 ///
 /// Each urgency has a range of its own, so that streams of a session of greater urgency go before all streams of others,
 /// whatever priorities applications give them (draft-16, 3.4).
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Priorities {
-    middle: i32,
+    middle: AtomicI32,
 }
 
 impl Priorities {
@@ -62,24 +94,39 @@ impl Priorities {
     const REACH: i32 = 1 << 27;
 
     /// What the server says of the urgency counts more than what the client said (RFC 9218, 8).
-    fn new(heads: &Heads) -> Self {
-        let said = priority::urgency(&heads.response);
+    fn middle_of(heads: &Heads) -> i32 {
+        let answer = heads.answer();
+        let said = answer.and_then(|answer| priority::urgency(&answer.headers));
         let urgency = said.or_else(|| priority::urgency(&heads.request.headers));
         let above = priority::DEFAULT_URGENCY.cast_signed()
             - urgency.unwrap_or(priority::DEFAULT_URGENCY).cast_signed();
+        i32::from(above) * 2 * Self::REACH
+    }
+
+    fn new(heads: &Heads) -> Self {
         Self {
-            middle: i32::from(above) * 2 * Self::REACH,
+            middle: Self::middle_of(heads).into(),
         }
     }
 
+    /// Takes note of the answer, for streams opened from now on.
+    fn answered(&self, heads: &Heads) {
+        self.middle.store(Self::middle_of(heads), Relaxed);
+    }
+
+    /// Returns whether the streams have another priority in QUIC than in their session.
+    fn differ(&self) -> bool {
+        self.middle.load(Relaxed) != 0
+    }
+
     /// Returns the priority in QUIC of a stream with this priority in its session.
-    pub(crate) fn in_quic(self, priority: i32) -> i32 {
-        self.middle + priority.clamp(-Self::REACH, Self::REACH - 1)
+    pub(crate) fn in_quic(&self, priority: i32) -> i32 {
+        self.middle.load(Relaxed) + priority.clamp(-Self::REACH, Self::REACH - 1)
     }
 
     /// Returns the priority in its session of a stream with this priority in QUIC.
-    pub(crate) const fn in_session(self, priority: i32) -> i32 {
-        priority - self.middle
+    pub(crate) fn in_session(&self, priority: i32) -> i32 {
+        priority - self.middle.load(Relaxed)
     }
 }
 
@@ -130,7 +177,8 @@ pub(crate) struct Shared {
     pub(super) datagrams_claimed: AtomicBool,
     end: OnceLock<SessionError>,
     ended_at: OnceLock<Instant>,
-    ended: Notify,
+    /// The session was answered, or is over.
+    changed: Notify,
     draining: AtomicBool,
     drain: Notify,
     pub(crate) counters: Counters,
@@ -188,7 +236,7 @@ impl Shared {
             datagrams_claimed: AtomicBool::new(false),
             end: OnceLock::new(),
             ended_at: OnceLock::new(),
-            ended: Notify::new(),
+            changed: Notify::new(),
             draining: AtomicBool::new(false),
             drain: Notify::new(),
             counters: Counters::default(),
@@ -210,6 +258,29 @@ impl Shared {
     /// Returns what keeps the connection alive; `None` once the session is over.
     pub(crate) fn held(&self) -> Option<Arc<ConnRef>> {
         lock(&self.held).clone()
+    }
+
+    // ---- the answer
+
+    /// Takes the server's answer.
+    pub(crate) fn establish(&self, answer: Answer) {
+        let _ = self.heads.answer.set(answer);
+        self.priorities.answered(&self.heads);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for the server's answer.
+    pub(crate) async fn established(&self) -> Result<(), ConnectError> {
+        loop {
+            let changed = self.changed.notified();
+            if self.heads.answer().is_some() {
+                return Ok(());
+            }
+            if let Some(end) = self.end() {
+                return Err(end.clone().into());
+            }
+            changed.await;
+        }
     }
 
     // ---- the end
@@ -242,11 +313,11 @@ impl Shared {
     /// Waits for the end of the session.
     pub(crate) async fn ended(&self) -> SessionError {
         loop {
-            let ended = self.ended.notified();
+            let changed = self.changed.notified();
             if let Some(end) = self.end() {
                 return end.clone();
             }
-            ended.await;
+            changed.await;
         }
     }
 
@@ -281,7 +352,7 @@ impl Shared {
         if self.reads_datagrams.swap(false, SeqCst) {
             self.conn.datagram_reader_left();
         }
-        self.ended.notify_waiters();
+        self.changed.notify_waiters();
         self.drain.notify_waiters();
         self.datagram_arrived.notify_waiters();
         self.credit.notify_waiters();
@@ -318,7 +389,7 @@ impl Shared {
 
     /// Takes a stream into the session; gives it back reset when the session is over.
     pub(crate) fn register(&self, slot: Slot) -> Result<Arc<Slot>, SessionError> {
-        if self.priorities.middle != 0 {
+        if self.priorities.differ() {
             slot.set_priority(self.priorities.in_quic(0));
         }
         let slot = Arc::new(slot);
@@ -334,8 +405,8 @@ impl Shared {
         Err(self.end_or_local())
     }
 
-    pub(crate) const fn priorities(&self) -> Priorities {
-        self.priorities
+    pub(crate) const fn priorities(&self) -> &Priorities {
+        &self.priorities
     }
 
     /// Takes a stream of the peer and offers it to the application.
@@ -430,6 +501,11 @@ impl Shared {
         lock(&self.datagrams).len()
     }
 
+    /// Returns how many streams wait to be accepted.
+    pub(crate) fn streams_waiting(&self) -> usize {
+        lock(&self.bidi.queue).len() + lock(&self.uni.queue).len()
+    }
+
     pub(crate) fn active_streams(&self) -> usize {
         lock(&self.registry).slots.len()
     }
@@ -495,6 +571,11 @@ impl Shared {
     pub(crate) fn credit_taken(&self) {
         // A swap sees what those counted who found the flag set.
         self.credit_told.swap(false, SeqCst);
+    }
+
+    /// Returns whether the driver was asked to announce credit and has not done so.
+    pub(crate) fn is_credit_due(&self) -> bool {
+        self.credit_told.load(SeqCst)
     }
 
     /// Returns whether the last call was at most `time` ago: the peer uses its credit quickly.

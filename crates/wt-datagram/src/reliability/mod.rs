@@ -4,6 +4,8 @@
 //! first after what the measured round-trip time allows, then after twice as long each time. The messages are those of
 //! PyWebTransport, byte for byte.
 
+#[doc(hidden)]
+pub mod __fuzz;
 mod config;
 mod inbound;
 mod outbound;

@@ -40,6 +40,8 @@
 //! wait for it. One that stalls is waited for once, for [`QueueConfig::patience`]; then its policy
 //! ([`Overflow`]) decides about its messages, and the others go on at full speed.
 
+#[doc(hidden)]
+pub mod __fuzz;
 mod broker;
 mod client;
 mod error;

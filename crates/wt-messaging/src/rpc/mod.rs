@@ -30,6 +30,8 @@
 //! each call a stream of its own, so that a large answer holds up no other. The JSON is that of
 //! JSON-RPC 2.0; with [`RpcConfig::strict`] it says so and keeps to it, batches included.
 
+#[doc(hidden)]
+pub mod __fuzz;
 mod batch;
 mod config;
 mod driver;

@@ -42,6 +42,8 @@
 //! }
 //! ```
 
+#[doc(hidden)]
+pub mod __fuzz;
 mod codec;
 mod datagram;
 mod error;

@@ -125,6 +125,7 @@ impl Connection {
             let error = ConnectError::Status(Box::new(head));
             self.out.event(Event::Failed {
                 id: session_id,
+                dialect: session.dialect,
                 error,
             });
             return Ok(());

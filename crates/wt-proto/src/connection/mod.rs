@@ -342,6 +342,7 @@ impl Connection {
                 let error = ConnectError::Rejected(ErrorCode::H3_REQUEST_REJECTED);
                 self.out.event(Event::Failed {
                     id: session.id,
+                    dialect: session.dialect,
                     error,
                 });
             } else {

@@ -77,6 +77,8 @@ pub enum Event {
     Failed {
         /// The session that it would have been.
         id: SessionId,
+        /// The dialect of the request.
+        dialect: Dialect,
         /// Why.
         error: ConnectError,
     },

@@ -280,7 +280,8 @@ impl Connection {
     fn fail(&mut self, id: SessionId, error: ConnectError, code: ErrorCode) {
         if let Some((session, out)) = self.session_mut(id) {
             session.cancel(out, code);
-            out.event(Event::Failed { id, error });
+            let dialect = session.dialect;
+            out.event(Event::Failed { id, dialect, error });
             self.forget_finished(id.stream_id());
         }
     }

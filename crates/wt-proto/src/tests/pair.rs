@@ -224,7 +224,9 @@ impl Endpoint {
     /// Returns why a request for a session failed, which is told at most once.
     pub(crate) fn failure(&self, id: SessionId) -> Option<ConnectError> {
         let mut errors = self.events.iter().filter_map(|event| match event {
-            Event::Failed { id: failed, error } if *failed == id => Some(error.clone()),
+            Event::Failed {
+                id: failed, error, ..
+            } if *failed == id => Some(error.clone()),
             _ => None,
         });
         let error = errors.next();

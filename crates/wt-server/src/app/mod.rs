@@ -7,6 +7,7 @@ mod running;
 mod serving;
 mod session;
 mod signal;
+mod watch;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
@@ -21,6 +22,7 @@ pub use self::{
     hooks::{HookResult, Resource},
     running::RunningApp,
     serving::AppStats,
+    watch::AppWatch,
 };
 use self::{hooks::Hooks, signal::Signals};
 use crate::{

@@ -8,7 +8,7 @@ use std::{
 
 use wt_core::observe::{Observe, Snapshot};
 
-use super::{AppError, AppStats, hooks::Ending, serving::Serving};
+use super::{AppError, AppStats, AppWatch, hooks::Ending, serving::Serving};
 use crate::server::{Server, Shutdown};
 
 /// An application that runs: clients are taken and requests answered.
@@ -46,6 +46,12 @@ impl RunningApp {
         self.serving.server()
     }
 
+    /// Looks at the application from elsewhere, such as from a monitor.
+    #[must_use]
+    pub fn watch(&self) -> AppWatch {
+        AppWatch::new(&self.serving)
+    }
+
     /// Returns figures of the application.
     #[must_use]
     pub fn stats(&self) -> AppStats {
@@ -76,15 +82,7 @@ impl RunningApp {
 
 impl Observe for RunningApp {
     fn observe(&self) -> Snapshot {
-        let stats = self.stats();
-        let mut snapshot = self.server().observe();
-        snapshot.kind = "app";
-        snapshot
-            .with_gauge("handlers", stats.sessions_active as f64)
-            .with_counter("requests", stats.requests)
-            .with_counter("sessions_accepted", stats.sessions_accepted)
-            .with_counter("handlers_failed", stats.handlers_failed)
-            .with_counter("handlers_panicked", stats.handlers_panicked)
+        self.watch().observe()
     }
 }
 

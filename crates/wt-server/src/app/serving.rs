@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -52,6 +52,20 @@ pub(super) struct Counters {
     pub(super) active: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) panicked: AtomicU64,
+}
+
+impl Counters {
+    /// Puts them beside the figures of the server.
+    pub(super) fn stats(&self, server: ServerStats) -> AppStats {
+        AppStats {
+            server,
+            requests: self.requests.load(Relaxed),
+            sessions_accepted: self.accepted.load(Relaxed),
+            sessions_active: self.active.load(Relaxed),
+            handlers_failed: self.failed.load(Relaxed),
+            handlers_panicked: self.panicked.load(Relaxed),
+        }
+    }
 }
 
 /// Figures of an application at one moment. By serde they are a map with these names.
@@ -106,15 +120,12 @@ impl Serving {
     }
 
     pub(crate) fn stats(&self) -> AppStats {
-        let counters = &self.shared.counters;
-        AppStats {
-            server: self.server.stats(),
-            requests: counters.requests.load(Relaxed),
-            sessions_accepted: counters.accepted.load(Relaxed),
-            sessions_active: counters.active.load(Relaxed),
-            handlers_failed: counters.failed.load(Relaxed),
-            handlers_panicked: counters.panicked.load(Relaxed),
-        }
+        self.shared.counters.stats(self.server.stats())
+    }
+
+    /// What the tasks share, for those who do not keep it alive.
+    pub(super) fn shared(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 
     /// Shuts down in order: refuses requests, has sessions finish, closes the rest, and ends the

@@ -50,7 +50,6 @@ mod auth;
 mod from_fn;
 mod guard;
 mod origin;
-mod peer_key;
 mod rate_limit;
 mod sessions_per_peer;
 mod subprotocols;
@@ -61,10 +60,16 @@ pub use self::{
     from_fn::{FromFn, FromFnLayer, Middleware, Next, from_fn, from_fn_with_state},
     guard::{Guard, GuardLayer, Guarded, guard},
     origin::{InvalidOrigin, Origins},
-    peer_key::PeerKey,
     rate_limit::RateLimit,
     sessions_per_peer::{SessionsPerPeer, SessionsPerPeerService},
     subprotocols::{Subprotocols, SubprotocolsService},
 };
+use crate::message::Request;
 #[cfg(doc)]
-use crate::message::{Request, Response};
+use crate::message::Response;
+pub use wt_core::PeerKey;
+
+/// Returns the address that a request counts for.
+fn peer(request: &Request) -> PeerKey {
+    PeerKey::new(request.body().remote_address().ip())
+}

@@ -12,6 +12,7 @@ use wt_core::http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{
     PeerKey,
     guard::{Guard, layer},
+    peer,
 };
 use crate::{
     message::{Request, Response},
@@ -139,7 +140,7 @@ impl RateLimit {
 
     fn key(&self, request: &Request) -> Option<Key> {
         let Some(key_of) = &self.key_of else {
-            return Some(Key::Peer(PeerKey::of(request)));
+            return Some(Key::Peer(peer(request)));
         };
         let mut key = key_of(request)?;
         let fits = (0..=Self::MAX_KEY.min(key.len())).rev();

@@ -12,7 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use wt_core::http::StatusCode;
 
-use super::PeerKey;
+use super::{PeerKey, peer};
 use crate::message::{Request, Response, refuse};
 
 /// Limits how many sessions one address (see [`PeerKey`]) has at a time, those that are being
@@ -101,7 +101,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Some(place) = self.limit.enter(PeerKey::of(&request)) else {
+        let Some(place) = self.limit.enter(peer(&request)) else {
             return Box::pin(async { Ok(refuse(StatusCode::TOO_MANY_REQUESTS)) });
         };
         let fresh = self.inner.clone();

@@ -72,6 +72,13 @@ impl Routes {
 
     fn answer(&self, mut request: Request) -> BoxFuture<'static, Response> {
         match self.0.find(&mut request) {
+            #[cfg(feature = "metrics")]
+            Some(route) => {
+                let name = crate::metrics::route(&request);
+                let answer = route.answer(request);
+                Box::pin(async move { crate::metrics::measure(name, answer.await) })
+            }
+            #[cfg(not(feature = "metrics"))]
             Some(route) => route.answer(request),
             None => Box::pin(async { refuse(StatusCode::NOT_FOUND) }),
         }

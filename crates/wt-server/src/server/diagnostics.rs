@@ -117,16 +117,20 @@ impl Observe for Server {
             (false, 0) => State::Closed,
             (false, _) => State::Draining,
         };
-        Snapshot::new("server", id, state)
+        let snapshot = Snapshot::new("server", id, state)
             .with_uptime(stats.uptime)
             .with_gauge("connections", stats.connections_active as f64)
             .with_gauge("sessions", stats.sessions_active as f64)
+            .with_gauge("handshakes", stats.handshakes_active as f64)
+            .with_gauge("addresses", stats.addresses_known as f64)
             .with_counter("connections_accepted", stats.connections_accepted)
             .with_counter("connections_rejected", stats.connections_rejected)
+            .with_counter("addresses_validated", stats.addresses_validated)
             .with_counter("connection_errors", stats.connection_errors)
             .with_counter("protocol_errors", stats.protocol_errors)
             .with_counter("requests_rejected", stats.requests_rejected)
-            .with_issues(seen.issues())
+            .with_issues(seen.issues());
+        self.observe_traffic(snapshot)
     }
 }
 

@@ -3,6 +3,8 @@
 mod diagnostics;
 mod shutdown;
 mod stats;
+mod traffic;
+mod weak;
 
 use std::{
     collections::HashMap,
@@ -29,6 +31,7 @@ use wt_core::{
     events::{Event, Events},
 };
 
+pub(crate) use self::weak::WeakServer;
 pub use self::{
     diagnostics::{Issue, ServerDiagnostics},
     shutdown::Shutdown,
@@ -71,8 +74,6 @@ struct Known {
     alive: Mutex<HashMap<usize, Connection>>,
     /// How many there ever were.
     accepted: AtomicU64,
-    /// How many clients were asked to show that they are where they say.
-    retries: AtomicU64,
 }
 
 impl Connections {
@@ -141,7 +142,8 @@ impl Server {
 
     /// Returns how many clients and requests were turned away so far, by cause.
     ///
-    /// Each is logged as well, with its cause in words, by `tracing` at level INFO.
+    /// Each is logged as well, with its cause in words, by `tracing` at level INFO; of those that come before a handshake,
+    /// the first, the second, the fourth and so on, the others at level DEBUG.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
         self.0.endpoint.refusals()
@@ -231,19 +233,9 @@ async fn take_clients(
         let Ok(permit) = handshakes.clone().acquire_owned().await else {
             return;
         };
-        let Some(mut incoming) = endpoint.accept().await else {
+        let Some(incoming) = endpoint.accept().await else {
             return;
         };
-        // Under load nobody gets a handshake for a forged address (RFC 9000, 8.1.2).
-        if handshakes.available_permits() * 2 < limit && !incoming.is_validated() {
-            match incoming.retry() {
-                Ok(()) => {
-                    connections.0.retries.fetch_add(1, Relaxed);
-                    continue;
-                }
-                Err(back) => incoming = *back,
-            }
-        }
         let (requests, connections) = (requests.clone(), connections.clone());
         tasks.spawn(async move {
             // Boxed, so that an idle connection does not hold what only its handshake needs. One that

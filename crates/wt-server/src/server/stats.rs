@@ -15,12 +15,12 @@ pub struct ServerStats {
     pub uptime: Duration,
     /// Clients whose handshake succeeded.
     pub connections_accepted: u64,
-    /// Clients that got no connection: over the limit, or the handshake failed.
+    /// Clients that got no connection: beyond a limit, or the handshake failed.
     pub connections_rejected: u64,
     /// Those of them whose handshake failed.
     pub connection_errors: u64,
-    /// Clients that had to come back with a token, since more than half of `limits.handshakes` were
-    /// in progress: so they showed that they are where they say (QUIC Retry).
+    /// Clients that had to come back with a token, as `limits.retry` has it: so they showed that they
+    /// are where they say (QUIC Retry).
     pub addresses_validated: u64,
     /// Connections and requests that were ended because the client broke the protocol.
     pub protocol_errors: u64,
@@ -30,6 +30,10 @@ pub struct ServerStats {
     pub connections_active: u64,
     /// Sessions that are open or being opened.
     pub sessions_active: u64,
+    /// Clients whose handshake is in progress.
+    pub handshakes_active: u64,
+    /// Addresses that hold something, or have used up something of a rate.
+    pub addresses_known: u64,
 }
 
 impl Server {
@@ -43,7 +47,8 @@ impl Server {
         let connections = self.connections();
         let sessions = connections.iter().map(|one| one.session_count()).sum();
         let connection_errors = sum(&[RefusalCause::Handshake, RefusalCause::NoCommonAlpn]);
-        let too_many = refusals.get(RefusalCause::TooManyConnections);
+        let turned_away: u64 = sum(RefusalCause::AT_THE_DOOR);
+        let endpoint = self.0.endpoint.stats();
         let protocol_errors = sum(&[
             RefusalCause::Malformed,
             RefusalCause::NoSettings,
@@ -52,13 +57,15 @@ impl Server {
         ServerStats {
             uptime: self.0.started.elapsed(),
             connections_accepted: self.0.connections.0.accepted.load(Relaxed),
-            connections_rejected: too_many + connection_errors,
+            connections_rejected: turned_away + connection_errors,
             connection_errors,
-            addresses_validated: self.0.connections.0.retries.load(Relaxed),
+            addresses_validated: endpoint.addresses_validated,
             protocol_errors,
-            requests_rejected: refusals.total() - too_many - connection_errors - protocol_errors,
+            requests_rejected: refusals.total() - turned_away - connection_errors - protocol_errors,
             connections_active: connections.len() as u64,
             sessions_active: sessions,
+            handshakes_active: endpoint.handshakes,
+            addresses_known: endpoint.addresses,
         }
     }
 }

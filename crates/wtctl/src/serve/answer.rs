@@ -7,9 +7,10 @@ use std::{
 };
 
 use http::StatusCode;
-use wt::{Accept, SessionRequest};
+use wt::{Accept, SessionRequest, server::HandlerTimer};
 
 use super::{
+    dashboard::{self, Watch},
     headers,
     route::{NoRoute, Route},
     session,
@@ -55,9 +56,17 @@ pub(super) async fn answer(
     request: SessionRequest,
     protocols: Arc<[String]>,
     refused: Refused,
+    watch: Option<Watch>,
     stop: Stop,
 ) {
     let peer = canonical(request.remote_address());
+    if let Some(watch) = watch.filter(|_| request.path() == dashboard::PATH) {
+        if !watch.allows(request.query()) {
+            let why = "no token for the dashboard";
+            return refused.refuse(request, StatusCode::FORBIDDEN, why, None);
+        }
+        return watch.serve(request).await;
+    }
     let route = match Route::parse(request.path(), request.query()) {
         Ok(Route::Refuse(status)) => {
             return refused.refuse(request, status, "as the path asks", None);
@@ -87,7 +96,9 @@ pub(super) async fn answer(
     match request.accept_with(accept).await {
         Ok(session) => {
             tracing::info!(%peer, path, protocol = session.protocol(), dialect = %session.dialect(), "session");
+            let timer = HandlerTimer::start(route.name());
             session::run(&session, route, fields).await;
+            timer.end();
             let end = session.closed().await;
             tracing::info!(%peer, path, %end, "session over");
         }

@@ -2,9 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use wt::Identity;
+use wt::{Identity, monitor::feed::Token};
 
-use super::NAMES;
+use super::{NAMES, protection::Protection};
 use crate::{failure::Failure, reach::protocol};
 
 const EXAMPLES: &str = "\
@@ -15,8 +15,14 @@ Examples:
       Take a free port and say which in one line of JSON.
   wtctl serve --cert cert.pem --key key.pem
       Show a certificate of your own; 'wtctl cert' makes one.
+  wtctl serve --metrics 127.0.0.1:9090
+      Let Prometheus, or curl, fetch metrics from http://127.0.0.1:9090/metrics.
   wtctl serve --protocols chat-2,chat-1
       Answer a client with the first subprotocol of its offer that is one of these.
+  wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
+      Let no client take more than its share.
+  wtctl serve --dashboard 127.0.0.1:8080 --dashboard-token 5f1c
+      Show what it does at http://localhost:8080/?token=5f1c, and to 'wtctl top'.
 
 Paths:
   /, /echo, /echo/...          streams and datagrams go back as they come
@@ -29,6 +35,7 @@ Paths:
   /headers                     the request's fields as JSON on a stream, then echo
   /status/NNN                  refuse the session with that status
   /slow?ms=N                   answer after N milliseconds, then echo
+  /monitor?token=TOKEN         what the server does, as lines of JSON; with --dashboard only
 
 Any other path is refused with 404, a bad parameter with 400; a number that is left out is 0.
 SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.";
@@ -64,9 +71,28 @@ pub(crate) struct Args {
     /// Say in one line of JSON where it listens
     #[arg(long)]
     pub(super) json: bool,
+    /// Serve a page that shows what the server does, over TCP, with its feed at /monitor; without ADDR on a free
+    /// port of 127.0.0.1
+    #[arg(
+        long,
+        value_name = "ADDR",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:0",
+        value_parser = address
+    )]
+    pub(super) dashboard: Option<SocketAddr>,
+    /// Show page and feed only to those who have this in the query of their URL, as ?token=TOKEN
+    #[arg(long, value_name = "TOKEN", requires = "dashboard")]
+    pub(super) dashboard_token: Option<Token>,
+    /// Serve metrics for Prometheus by HTTP on this address and TCP port, at /metrics; port 0 picks a
+    /// free one, --json and the log say which
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(super) metrics: Option<SocketAddr>,
     /// Seconds in which sessions may finish after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
     grace: u32,
+    #[command(flatten)]
+    pub(super) protection: Protection,
 }
 
 impl Args {

@@ -21,10 +21,19 @@ struct Listening {
     port: u16,
     url: String,
     certificate_sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
+}
+
+/// What tools read in a second line, where there is a dashboard.
+#[derive(Serialize)]
+struct DashboardAt<'a> {
+    event: &'static str,
+    url: &'a str,
 }
 
 /// Returns the URL under which clients on this machine reach the server.
-fn url(address: SocketAddr) -> String {
+pub(super) fn url(address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
     if ip.is_unspecified() || ip.is_loopback() {
         format!("https://localhost:{port}/")
@@ -34,22 +43,51 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// Says where the server listens and which certificate it shows, for tools or for people.
-pub(super) fn print(address: SocketAddr, hash: CertificateHash, json: bool) -> Result<(), Failure> {
+pub(super) fn print(
+    address: SocketAddr,
+    hash: CertificateHash,
+    metrics: Option<SocketAddr>,
+    json: bool,
+) -> Result<(), Failure> {
+    let metrics = metrics.map(|address| format!("http://{address}/metrics"));
     let written = if json {
-        print_json(address, hash)
+        print_json(address, hash, metrics)
     } else {
-        print_words(address, hash)
+        print_words(address, hash, metrics)
     };
     written.map_err(|error| Failure::output(&error))
 }
 
-fn print_json(address: SocketAddr, hash: CertificateHash) -> io::Result<()> {
+/// Says where the page is, behind the line of the server.
+pub(super) fn print_dashboard(url: &str, json: bool) -> Result<(), Failure> {
+    let written = if json {
+        serde_json::to_string(&DashboardAt {
+            event: "dashboard",
+            url,
+        })
+        .map_err(io::Error::from)
+        .and_then(|line| writeln!(io::stdout(), "{line}"))
+    } else {
+        writeln!(
+            anstream::stdout(),
+            "{STRONG}Dashboard{STRONG:#}: {VALUE}{url}{VALUE:#}"
+        )
+    };
+    written.map_err(|error| Failure::output(&error))
+}
+
+fn print_json(
+    address: SocketAddr,
+    hash: CertificateHash,
+    metrics: Option<String>,
+) -> io::Result<()> {
     let mut line = serde_json::to_vec(&Listening {
         event: "listening",
         address: address.to_string(),
         port: address.port(),
         url: url(address),
         certificate_sha256: hash.to_hex(),
+        metrics,
     })?;
     line.push(b'\n');
     let mut out = io::stdout().lock();
@@ -57,7 +95,11 @@ fn print_json(address: SocketAddr, hash: CertificateHash) -> io::Result<()> {
     out.flush()
 }
 
-fn print_words(address: SocketAddr, hash: CertificateHash) -> io::Result<()> {
+fn print_words(
+    address: SocketAddr,
+    hash: CertificateHash,
+    metrics: Option<String>,
+) -> io::Result<()> {
     let url = url(address);
     let mut out = anstream::stdout().lock();
     writeln!(
@@ -65,6 +107,9 @@ fn print_words(address: SocketAddr, hash: CertificateHash) -> io::Result<()> {
         "{STRONG}Listening{STRONG:#} on {address} (UDP): {VALUE}{url}{VALUE:#}"
     )?;
     writeln!(out, "Certificate SHA-256: {VALUE}{hash}{VALUE:#}")?;
+    if let Some(metrics) = metrics {
+        writeln!(out, "Metrics: {VALUE}{metrics}{VALUE:#}")?;
+    }
     writeln!(
         out,
         "{QUIET}Ctrl-C stops it; -v logs sessions and refusals.{QUIET:#}"

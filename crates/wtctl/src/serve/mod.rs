@@ -1,15 +1,19 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `route` what a path means, `answer` accepting and refusing, `session`
-//! the tasks of a session, and the rest what happens on its streams.
+//! server from start to end, `protection` what clients may take, `route` what a path means, `answer` accepting
+//! and refusing, `session` the tasks of a session, `dashboard` the page for who looks after it, and the rest
+//! what happens on its streams.
 
 mod answer;
 mod args;
+mod dashboard;
 mod discard;
 mod echo;
 mod headers;
 mod listening;
+mod metrics;
+mod protection;
 mod push;
 mod reset;
 mod route;
@@ -21,6 +25,10 @@ pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
 };
+use self::{
+    dashboard::{Dashboard, Watch},
+    metrics::Metrics,
+};
 use crate::{failure::Failure, stop::Stop};
 
 /// Serves until it is told to stop.
@@ -31,10 +39,32 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
         listen: args.listen,
         identity: args.identity()?,
         protocols: args.protocols.clone(),
+        protection: Some(args.protection.clone()),
+        watch: args
+            .dashboard
+            .map(|_| Watch::new(args.dashboard_token.clone())),
     };
-    let hash = settings.identity.certificate_hash();
+    let identity = settings.identity.clone();
     let service = Service::bind(settings)?;
-    listening::print(service.local_addr()?, hash, args.json)?;
+    // Before the line that says that it listens: it may not be possible.
+    let dashboard = match args.dashboard {
+        Some(address) => Some(Dashboard::start(address, &service, &identity).await?),
+        None => None,
+    };
+    let metrics = match args.metrics {
+        Some(address) => Some(Metrics::start(address, service.server()).await?),
+        None => None,
+    };
+    let metrics_address = metrics.as_ref().map(Metrics::local_addr);
+    let (address, hash) = (service.local_addr()?, identity.certificate_hash());
+    listening::print(address, hash, metrics_address, args.json)?;
+    if let Some(dashboard) = &dashboard {
+        listening::print_dashboard(dashboard.url(), args.json)?;
+    }
     service.run(stop, args.grace()).await;
+    drop(dashboard);
+    if let Some(metrics) = metrics {
+        metrics.stop().await;
+    }
     Ok(())
 }

@@ -44,6 +44,22 @@ impl NoRoute {
 }
 
 impl Route {
+    /// Returns its path without what clients choose.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Echo => "/echo",
+            Self::Discard => "/discard",
+            Self::Source { .. } => "/source",
+            Self::Push { .. } => "/push",
+            Self::Close { .. } => "/close",
+            Self::Reset { .. } => "/reset",
+            Self::Drain => "/drain",
+            Self::Headers => "/headers",
+            Self::Refuse(_) => "/status",
+            Self::Slow(_) => "/slow",
+        }
+    }
+
     /// Reads a path and a query. Parameters that a path does not know are ignored, numbers that are
     /// left out are 0.
     pub(super) fn parse(path: &str, query: Option<&str>) -> Result<Self, NoRoute> {

@@ -8,7 +8,11 @@ use wt::{
     core::{RefusalCause, config::StreamCredit},
 };
 
-use super::answer::{Refused, answer};
+use super::{
+    answer::{Refused, answer},
+    dashboard::Watch,
+    protection::Protection,
+};
 use crate::{failure::Failure, stop::Stop};
 
 /// Names that every certificate in memory is for.
@@ -24,7 +28,7 @@ const STREAMS: u64 = 1200;
 const CONNECTION_STREAMS: StreamCredit = StreamCredit::new(1280, 8192);
 
 /// Connections at a time; further clients are refused.
-const CONNECTIONS: usize = 1 << 16;
+pub(super) const CONNECTIONS: usize = 1 << 16;
 
 /// How a server is to be.
 #[derive(Debug)]
@@ -33,6 +37,27 @@ pub(crate) struct Settings {
     pub(crate) identity: Identity,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
+    /// What clients may take.
+    pub(crate) protection: Option<Protection>,
+    /// The feed for who looks after it.
+    pub(super) watch: Option<Watch>,
+}
+
+impl Settings {
+    /// Makes those of a server without a feed.
+    pub(crate) const fn new(
+        listen: SocketAddr,
+        identity: Identity,
+        protocols: Vec<String>,
+    ) -> Self {
+        Self {
+            listen,
+            identity,
+            protocols,
+            protection: None,
+            watch: None,
+        }
+    }
 }
 
 /// A server that listens and has not begun to answer.
@@ -41,6 +66,7 @@ pub(crate) struct Service {
     server: Server,
     protocols: Arc<[String]>,
     refused: Refused,
+    watch: Option<Watch>,
 }
 
 impl Service {
@@ -51,12 +77,24 @@ impl Service {
         config.session.max_streams_bidi = STREAMS;
         config.session.max_streams_uni = STREAMS;
         config.limits.connections = Some(CONNECTIONS);
+        if let Some(protection) = &settings.protection {
+            protection.apply(&mut config.limits);
+        }
         let server = Server::bind(&config).map_err(|error| Failure::cannot_start(&error))?;
         Ok(Self {
             server,
             protocols: settings.protocols.into(),
             refused: Refused::default(),
+            watch: settings.watch,
         })
+    }
+
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) const fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
     }
 
     pub(crate) fn local_addr(&self) -> Result<SocketAddr, Failure> {
@@ -74,7 +112,8 @@ impl Service {
                 request = self.server.accept() => match request {
                     Some(request) => {
                         let (protocols, refused) = (self.protocols.clone(), self.refused.clone());
-                        sessions.spawn(answer(request, protocols, refused, stop.clone()));
+                        let watch = self.watch.clone();
+                        sessions.spawn(answer(request, protocols, refused, watch, stop.clone()));
                     }
                     None => break,
                 },
@@ -101,6 +140,10 @@ impl Service {
             .map(|(cause, count)| (cause.to_string(), count));
         for (cause, count) in of_stack.chain(self.refused.counts()) {
             tracing::info!(cause, count, "refused in all");
+        }
+        let count = self.server.stats().addresses_validated;
+        if count > 0 {
+            tracing::info!(count, "clients had to show their address (QUIC Retry)");
         }
     }
 }

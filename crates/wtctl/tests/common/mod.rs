@@ -113,7 +113,10 @@ impl Running {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        Self::of(command.stderr(Stdio::inherit()).spawn().unwrap())
+    }
+
+    fn of(mut child: Child) -> Self {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { child, stdout }
     }
@@ -132,6 +135,17 @@ impl Running {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
+    /// Ends it by SIGINT and returns its log.
+    #[cfg(unix)]
+    pub async fn log(mut self) -> String {
+        self.signal(rustix::process::Signal::INT);
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        soon(stderr.read_to_string(&mut log)).await.unwrap();
+        assert!(soon(self.child.wait()).await.unwrap().success());
+        log
+    }
+
     /// Waits for its end and returns its status and the rest of its output.
     pub async fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
@@ -145,6 +159,7 @@ pub struct Server {
     pub process: Running,
     pub listening: Value,
     pub client: Client,
+    trust: ServerVerification,
 }
 
 impl Server {
@@ -159,17 +174,37 @@ impl Server {
 
     pub async fn listen(address: &str, args: &[&str]) -> Self {
         let fixed = ["serve", "--json", "--listen", address];
-        let mut process = Running::start(&[&fixed[..], args].concat());
+        Self::of(Running::start(&[&fixed[..], args].concat())).await
+    }
+
+    /// Starts it with `-v` and its log in the hands of the test: [`Running::log`].
+    pub async fn start_logging(args: &[&str]) -> Self {
+        let fixed = ["serve", "--json", "-v", "--listen", "127.0.0.1:0"];
+        let mut command = command(&[&fixed[..], args].concat());
+        Self::of(Running::of(command.spawn().unwrap())).await
+    }
+
+    async fn of(mut process: Running) -> Self {
         let line = process.line().await;
         let listening: Value = serde_json::from_str(&line).expect("one line of JSON");
         let hash = listening["certificate_sha256"].as_str().unwrap();
         let trust = ServerVerification::Hashes(vec![hash.parse().unwrap()]);
-        let client = Client::new(ClientConfig::new().with_verification(trust)).unwrap();
+        let config = ClientConfig::new().with_verification(trust.clone());
+        let client = Client::new(config).unwrap();
         Self {
             process,
             listening,
             client,
+            trust,
         }
+    }
+
+    /// Returns another client, at 127.0.0.`host`.
+    pub fn client_at(&self, host: u8) -> Client {
+        let config = ClientConfig::new()
+            .with_bind(([127, 0, 0, host], 0).into())
+            .with_verification(self.trust.clone());
+        Client::new(config).unwrap()
     }
 
     pub fn port(&self) -> u16 {

@@ -5,16 +5,17 @@ use std::{
     time::Instant,
 };
 
-use wt_proto::{Dir, SessionId};
+use wt_proto::{Dialect, Dir};
 
 use super::Inner;
 use crate::{
     error::{ConnectionError, SessionError},
     events::{Emitter, Event},
     lock::lock,
+    report::{DatagramDrop, HandshakeOutcome, Holdings, Traffic},
     session::Shared,
     state::ConnectionState,
-    stats::count,
+    stats::{ConnectionStats, count},
 };
 
 impl Inner {
@@ -57,8 +58,10 @@ impl Inner {
         self.tell(|| Event::connection_ended(self.id, error.clone()));
     }
 
-    pub(super) fn tell_closed(&self, session: SessionId, error: &SessionError) {
+    pub(super) fn tell_closed(&self, session: &Shared, error: &SessionError) {
+        lock(&self.past).add_session(&session.counters);
         count(&self.origin.totals.sessions_ended);
+        let session = session.id;
         self.tell(|| Event::SessionClosed {
             connection: self.id,
             session,
@@ -91,6 +94,44 @@ impl Inner {
                 });
             }
         }
+    }
+
+    /// Leaves what the connection has done, now that it is over, with its endpoint.
+    pub(super) fn tell_past(&self) {
+        let mut traffic = *lock(&self.past);
+        traffic.add_connection(&self.quic.stats().into());
+        self.origin.totals.registry.remove(self.id, &traffic);
+    }
+
+    pub(super) fn count_handshake(&self, dialect: Dialect, outcome: HandshakeOutcome) {
+        self.origin.totals.handshakes.note(dialect, outcome);
+    }
+
+    pub(super) fn drop_datagrams(&self, reason: DatagramDrop, count: u64) {
+        lock(&self.past).drop_datagrams(reason, count);
+    }
+
+    /// Returns what the connection has done so far, what it holds, and what QUIC tells.
+    pub(crate) fn report(&self) -> (Traffic, Holdings, ConnectionStats) {
+        let stats = ConnectionStats::from(self.quic.stats());
+        let state = lock(&self.state);
+        let mut traffic = *lock(&self.past);
+        traffic.add_connection(&stats);
+        let mut holdings = Holdings {
+            sessions: state.sessions.len() as u64,
+            requests_waiting: self.pending_requests() as u64,
+            early_streams: state.early.streams() as u64,
+            early_datagrams: state.early.datagrams() as u64,
+            ..Holdings::default()
+        };
+        for session in state.sessions.values() {
+            traffic.add_session(&session.counters);
+            holdings.streams += session.active_streams() as u64;
+            holdings.streams_waiting += session.streams_waiting() as u64;
+            holdings.datagrams_waiting += session.datagram_backlog() as u64;
+            holdings.unread_bytes += session.kept();
+        }
+        (traffic, holdings, stats)
     }
 
     pub(crate) const fn events(&self) -> &Emitter<Event> {

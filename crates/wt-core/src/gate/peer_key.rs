@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::message::Request;
-
 /// An address as limits count it: an IPv4 address, or the first 64 bits of an IPv6 address, since
 /// one client usually has all addresses below them. The port does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,10 +18,6 @@ impl PeerKey {
             }
             v4 => v4,
         })
-    }
-
-    pub(super) fn of(request: &Request) -> Self {
-        Self::new(request.body().remote_address().ip())
     }
 }
 
