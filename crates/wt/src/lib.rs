@@ -95,7 +95,7 @@ pub use wt_core::{
     events::{self, Emitter, Event, EventKind, Events},
     fault::{self, Category, Fault},
     http,
-    tls::{CertificateHash, Identity, ServerVerification},
+    tls::{CertificateEvent, CertificateHash, Certificates, Identity, ServerVerification},
 };
 #[cfg(feature = "datagram")]
 pub use wt_datagram as datagram;

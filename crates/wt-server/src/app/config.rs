@@ -16,6 +16,12 @@ pub struct AppConfig {
     pub answer_timeout: Duration,
     /// Whether each session is logged ([`AccessLog`](crate::middleware::AccessLog)). Default: yes.
     pub access_log: bool,
+    /// Whether [`ServerApp::serve`](crate::ServerApp::serve) takes SIGHUP for a request to read certificates again, where
+    /// one was read from files. Default: yes.
+    ///
+    /// Without it, or without such files, SIGHUP ends the process as it does by itself, for instance when its terminal is
+    /// closed.
+    pub reload_on_hangup: bool,
     /// How the application shuts down: by default within 5 s, and sessions that do not end by
     /// themselves are closed with code 0.
     pub shutdown: Shutdown,
@@ -27,6 +33,7 @@ impl Default for AppConfig {
             max_sessions: 10_000,
             answer_timeout: Duration::from_secs(30),
             access_log: true,
+            reload_on_hangup: true,
             shutdown: Shutdown::default(),
         }
     }
@@ -57,6 +64,13 @@ impl AppConfig {
     #[must_use]
     pub const fn with_access_log(mut self, access_log: bool) -> Self {
         self.access_log = access_log;
+        self
+    }
+
+    /// Sets whether SIGHUP has certificates read again.
+    #[must_use]
+    pub const fn with_reload_on_hangup(mut self, reload: bool) -> Self {
+        self.reload_on_hangup = reload;
         self
     }
 

@@ -24,13 +24,17 @@ pub use self::{
     serving::AppStats,
     watch::AppWatch,
 };
-use self::{hooks::Hooks, signal::Signals};
+use self::{
+    hooks::Hooks,
+    signal::{Hangup, Signals},
+};
 use crate::{
     handler::Handler,
     message::{BoxError, Request},
     middleware::AccessLog,
     response::IntoResponse,
     routing::{Route, Router},
+    server::Server,
 };
 
 /// A server application: routes and their handlers, middleware, startup and shutdown.
@@ -232,23 +236,36 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
     }
 
     /// Runs the application until the process is asked to stop (Ctrl-C, SIGTERM), then shuts it
-    /// down. A second signal does not wait.
+    /// down. A second signal does not wait. SIGHUP has certificates read again, see
+    /// [`AppConfig::reload_on_hangup`].
     ///
     /// # Errors
     ///
     /// See [`AppError`].
     pub async fn serve(self) -> Result<(), AppError> {
         let mut signals = Signals::listen().map_err(AppError::system)?;
+        let mut hangup = self.hangup().map_err(AppError::system)?;
         let running = self.start().await?;
         if let Ok(address) = running.local_addr() {
             tracing::info!(%address, "serving");
         }
-        signals.next().await;
+        tokio::select! {
+            () = signals.next() => {}
+            () = reload_on(&mut hangup, running.server()) => {}
+        }
         tracing::info!("asked to stop; once more stops at once");
         tokio::select! {
             result = running.shut_down() => result,
             () = signals.next() => Ok(()),
         }
+    }
+
+    /// Begins to listen to SIGHUP, where there is something to read again.
+    fn hangup(&self) -> io::Result<Option<Hangup>> {
+        let mut all = self.server.identities.iter().chain([&self.server.identity]);
+        let from_files = all.any(|identity| identity.files().is_some());
+        let wanted = self.config.reload_on_hangup && from_files;
+        wanted.then(Hangup::listen).transpose()
     }
 
     /// Runs the application on a runtime of its own until the process is asked to stop: [`serve`]
@@ -268,6 +285,20 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
             .enable_all()
             .build();
         runtime.map_err(AppError::system)?.block_on(self.serve())
+    }
+}
+
+/// Reads certificates again at each SIGHUP. Never ends.
+async fn reload_on(hangup: &mut Option<Hangup>, server: &Server) {
+    let Some(hangup) = hangup else {
+        return std::future::pending().await;
+    };
+    loop {
+        hangup.next().await;
+        // Failures were logged.
+        if let Ok(changed) = server.reload_certificates().await {
+            tracing::info!(changed, "read certificates again");
+        }
     }
 }
 

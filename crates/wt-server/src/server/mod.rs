@@ -29,6 +29,7 @@ use wt_core::{
     BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest,
     config::ServerConfig,
     events::{Event, Events},
+    tls::{Certificates, TlsError},
 };
 
 pub(crate) use self::weak::WeakServer;
@@ -113,7 +114,8 @@ impl Server {
         })))
     }
 
-    /// Returns the configuration that the server was bound with.
+    /// Returns the configuration that the server was bound with. Certificates may be others by now, see
+    /// [`Self::certificates`].
     #[must_use]
     pub fn config(&self) -> &ServerConfig {
         &self.0.config
@@ -138,6 +140,30 @@ impl Server {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
+    }
+
+    /// Returns the certificates that clients are shown, which can be replaced there while the server runs.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        let certificates = self.0.endpoint.certificates();
+        certificates.expect("the endpoint was bound for a server")
+    }
+
+    /// Reads the files again that certificates came from, as [`Certificates::reload`] does, without blocking. Returns
+    /// how many changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The files are read all the same when the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the first of those that stay as they are.
+    pub async fn reload_certificates(&self) -> Result<usize, TlsError> {
+        let certificates = self.certificates().clone();
+        let reloading = tokio::task::spawn_blocking(move || certificates.reload());
+        // Nobody waits for files when the runtime ends.
+        reloading.await.unwrap_or(Ok(0))
     }
 
     /// Returns how many clients and requests were turned away so far, by cause.

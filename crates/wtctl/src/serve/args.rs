@@ -15,6 +15,8 @@ Examples:
       Take a free port and say which in one line of JSON.
   wtctl serve --cert cert.pem --key key.pem
       Show a certificate of your own; 'wtctl cert' makes one.
+  wtctl serve --cert a.pem --key a.key --cert b.pem --key b.key
+      Show who asks for a name of the second certificate the second, and all others the first.
   wtctl serve --metrics 127.0.0.1:9090
       Let Prometheus, or curl, fetch metrics from http://127.0.0.1:9090/metrics.
   wtctl serve --protocols chat-2,chat-1
@@ -38,6 +40,7 @@ Paths:
   /monitor?token=TOKEN         what the server does, as lines of JSON; with --dashboard only
 
 Any other path is refused with 404, a bad parameter with 400; a number that is left out is 0.
+The files of --cert and --key are read again when they change, and at SIGHUP; sessions notice nothing.
 SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.";
 
 /// Run the test server for browsers and tools.
@@ -55,12 +58,13 @@ pub(crate) struct Args {
         value_parser = address
     )]
     pub(super) listen: SocketAddr,
-    /// Certificate chain in PEM, the server's own first; without it one is made in memory
+    /// Certificate chain in PEM, the server's own first; without it one is made in memory. Can be
+    /// repeated: the others are for clients that ask for one of their names
     #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// Private key of the certificate in PEM
+    cert: Vec<PathBuf>,
+    /// Private key of the certificate in PEM, one for each --cert, in the same order
     #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    key: Vec<PathBuf>,
     /// Name or address that the certificate in memory is for besides localhost, 127.0.0.1 and ::1;
     /// can be repeated
     #[arg(long = "hostname", value_name = "NAME", conflicts_with = "cert")]
@@ -96,16 +100,24 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Loads or makes the certificate.
-    pub(super) fn identity(&self) -> Result<Identity, Failure> {
-        let identity = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Identity::from_pem_files(cert, key),
-            _ => {
-                let names = NAMES.into_iter().map(str::to_owned);
-                Identity::self_signed(names.chain(self.hostnames.iter().cloned()))
-            }
-        };
-        identity.map_err(|error| Failure::cannot_start(&error))
+    /// Loads the certificates, or makes one; the default one is first.
+    pub(super) fn identities(&self) -> Result<Vec<Identity>, Failure> {
+        let (certs, keys) = (self.cert.len(), self.key.len());
+        if certs != keys {
+            return Err(Failure::bad_argument(format!(
+                "as many --key as --cert are needed, in the same order: there are {keys} and {certs}"
+            )));
+        }
+        let pairs = self.cert.iter().zip(&self.key);
+        let mut identities: Result<Vec<_>, _> = pairs
+            .map(|(cert, key)| Identity::from_pem_files(cert, key))
+            .collect();
+        if certs == 0 {
+            let names = NAMES.into_iter().map(str::to_owned);
+            let made = Identity::self_signed(names.chain(self.hostnames.iter().cloned()));
+            identities = made.map(|identity| vec![identity]);
+        }
+        identities.map_err(|error| Failure::cannot_start(&error))
     }
 
     pub(super) fn grace(&self) -> Duration {

@@ -1,12 +1,13 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `protection` what clients may take, `route` what a path means, `answer` accepting
-//! and refusing, `session` the tasks of a session, `dashboard` the page for who looks after it, and the rest
-//! what happens on its streams.
+//! server from start to end, `certificates` what becomes of them meanwhile, `protection` what clients may take,
+//! `route` what a path means, `answer` accepting and refusing, `session` the tasks of a session, `dashboard` the
+//! page for who looks after it, and the rest what happens on its streams.
 
 mod answer;
 mod args;
+mod certificates;
 mod dashboard;
 mod discard;
 mod echo;
@@ -29,15 +30,22 @@ use self::{
     dashboard::{Dashboard, Watch},
     metrics::Metrics,
 };
-use crate::{failure::Failure, stop::Stop};
+use crate::{
+    failure::Failure,
+    stop::{Hangup, Stop},
+};
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     // Before the line that says that it listens: a signal may follow that at once.
     let stop = Stop::listen()?;
+    let mut identities = args.identities()?;
+    let hangup = Hangup::listen(&identities)?;
+    let identity = identities.remove(0);
     let settings = Settings {
         listen: args.listen,
-        identity: args.identity()?,
+        identity,
+        others: identities,
         protocols: args.protocols.clone(),
         protection: Some(args.protection.clone()),
         watch: args
@@ -61,7 +69,11 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     if let Some(dashboard) = &dashboard {
         listening::print_dashboard(dashboard.url(), args.json)?;
     }
-    service.run(stop, args.grace()).await;
+    let changing = certificates::keep(service.server().clone(), hangup, args.json);
+    tokio::select! {
+        () = service.run(stop, args.grace()) => {}
+        () = changing => {}
+    }
     drop(dashboard);
     if let Some(metrics) = metrics {
         metrics.stop().await;

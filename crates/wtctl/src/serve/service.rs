@@ -34,7 +34,9 @@ pub(super) const CONNECTIONS: usize = 1 << 16;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
+    /// The certificate that is shown, and those for clients that ask for one of their names.
     pub(crate) identity: Identity,
+    pub(crate) others: Vec<Identity>,
     /// The subprotocols that it speaks.
     pub(crate) protocols: Vec<String>,
     /// What clients may take.
@@ -53,6 +55,7 @@ impl Settings {
         Self {
             listen,
             identity,
+            others: Vec::new(),
             protocols,
             protection: None,
             watch: None,
@@ -71,7 +74,9 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
-        let mut config = ServerConfig::new(settings.identity).with_bind(settings.listen);
+        let mut config = ServerConfig::new(settings.identity)
+            .with_identities(settings.others)
+            .with_bind(settings.listen);
         config.transport.streams_bidi = CONNECTION_STREAMS;
         config.transport.streams_uni = CONNECTION_STREAMS;
         config.session.max_streams_bidi = STREAMS;
