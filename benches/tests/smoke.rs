@@ -133,3 +133,18 @@ fn messages_and_calls_are_measured_in_all_ways() {
         assert_eq!(text.matches(way).count(), 1, "{way}: {text}");
     }
 }
+
+#[test]
+fn the_application_layer_is_measured_beside_the_core() {
+    let few = "--smoke --sessions 4 --idle 8 --rounds 1";
+    let output = Command::new(env!("CARGO_BIN_EXE_app"))
+        .args(few.split(' '))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    for line in ["of a set-up", "rate of set-up", "8 idle sessions"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
