@@ -102,7 +102,34 @@ fn datagrams_are_measured_in_all_ways() {
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}\n{errors}");
-    for way in ["raw quinn", "wt session", "plain", "priorities and TTL"] {
+    for way in [
+        "raw quinn, its own runtime",
+        "raw quinn, the runtime of wt",
+        "wt session",
+        "plain",
+        "priorities and TTL",
+    ] {
         assert_eq!(text.matches(way).count(), 2, "{way}: {text}");
+    }
+}
+
+#[test]
+fn messages_and_calls_are_measured_in_all_ways() {
+    let output = Command::new(env!("CARGO_BIN_EXE_messages"))
+        .arg("--smoke")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    for way in [
+        "256 B frames, a write each",
+        "256 B MessagePack, `send`",
+        "256 B MessagePack, `feed`",
+        "one stream, 64 B requests, 64 callers",
+        "one stream, RPC",
+        "a stream per call, RPC",
+    ] {
+        assert_eq!(text.matches(way).count(), 1, "{way}: {text}");
     }
 }

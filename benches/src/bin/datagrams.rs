@@ -4,32 +4,29 @@
 //! $ cargo run --release -p wt-benches --bin datagrams
 //! ```
 //!
-//! Sender and receiver run in this one process, each on a runtime of its own with one thread, over loopback. Rounds of
-//! all ways to send take turns, so that whatever else the machine does meets them all; each figure is the median.
+//! Sender and receivers are processes of their own, each on a runtime with one thread, over loopback. Rounds of all
+//! ways to send take turns, so that whatever else the machine does meets them all; each figure is the median.
+
+#[path = "../pair.rs"]
+mod pair;
+#[path = "../raw.rs"]
+mod raw;
+#[path = "../../../crates/wt-core/src/runtime.rs"]
+mod runtime;
 
 use std::{
-    error::Error,
-    net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc,
-    },
-    thread::{self, JoinHandle},
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use clap::Parser;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rustls::{RootCertStore, crypto::ring::default_provider, version::TLS13};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::runtime::{Builder, Runtime};
+use clap::{Parser, ValueEnum};
 use wt::{
-    Client, ClientConfig, Identity, Server, ServerConfig, ServerVerification, Session,
-    core::config::TransportConfig,
-    datagram::{DatagramTransport, Priority, SendOptions},
+    Session,
+    datagram::{DatagramConfig, DatagramTransport, Priority, SendOptions},
 };
+
+use crate::pair::{COUNT, Peer, Result, Usage, accept_session, median};
 
 /// Measures what a datagram transport costs.
 #[derive(Debug, Parser)]
@@ -40,87 +37,40 @@ struct Args {
     /// Milliseconds that a round sends.
     #[arg(long, default_value_t = 100)]
     time: u64,
+    /// Measures only these ways, and raw quinn on both runtimes.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Way>,
+    /// Measures only datagrams of this size.
+    #[arg(long)]
+    size: Option<usize>,
+    /// Bytes that QUIC gets ahead of time where there are priorities.
+    #[arg(long)]
+    send_ahead: Option<usize>,
     /// Shows only that it works.
     #[arg(long)]
     smoke: bool,
+    #[arg(long, hide = true)]
+    serve: Option<Way>,
 }
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-const SEND_BUFFER: usize = 256 * 1024;
-const RECEIVE_BUFFER: usize = 1024 * 1024;
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// A way to send.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A way to send and to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Way {
     Quinn,
+    QuinnBatching,
     Session,
     Plain,
     Lanes,
 }
 
-const WAYS: [(Way, &str, f64); 4] = [
-    (Way::Quinn, "raw quinn", 0.0),
+/// The ways, their names for people, and the least ratio to raw quinn on the same runtime.
+const WAYS: [(Way, &str, f64); 5] = [
+    (Way::Quinn, "raw quinn, its own runtime", 0.0),
+    (Way::QuinnBatching, "raw quinn, the runtime of wt", 0.0),
     (Way::Session, "wt session", 0.0),
     (Way::Plain, "DatagramTransport, plain", 0.95),
     (Way::Lanes, "DatagramTransport, priorities and TTL", 0.8),
 ];
-
-fn runtime() -> Result<Runtime> {
-    Ok(Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?)
-}
-
-/// A receiver on a thread of its own, which counts.
-struct Receiver {
-    count: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Receiver {
-    /// Starts a receiver; returns what `bind` tells, such as its address.
-    fn start<T: Send + 'static, F>(
-        serve: impl FnOnce(mpsc::Sender<T>, Arc<AtomicU64>) -> F + Send + 'static,
-    ) -> Result<(Self, T)>
-    where
-        F: Future<Output = Result>,
-    {
-        let (count, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (tell, told) = mpsc::channel();
-        let (counter, stopped) = (count.clone(), stop.clone());
-        let thread = thread::spawn(move || {
-            let run = || -> Result {
-                runtime()?.block_on(async {
-                    let until = async {
-                        while !stopped.load(Relaxed) {
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                    };
-                    tokio::select! { ended = serve(tell, counter) => ended, () = until => Ok(()) }
-                })
-            };
-            if let Err(error) = run() {
-                eprintln!("the receiver: {error}");
-            }
-        });
-        let receiver = Self {
-            count,
-            stop,
-            thread,
-        };
-        Ok((receiver, told.recv()?))
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Relaxed);
-        let _ = self.thread.join();
-    }
-}
 
 /// A connection that stays for all rounds.
 enum Sender {
@@ -159,127 +109,99 @@ impl Sender {
     }
 }
 
-fn transport() -> TransportConfig {
-    let mut transport = TransportConfig::default();
-    transport.datagram_send_buffer = SEND_BUFFER;
-    transport.datagram_receive_buffer = RECEIVE_BUFFER;
-    transport.socket_buffer = SOCKET_BUFFER;
-    transport
-}
-
-fn quinn_transport() -> Arc<quinn::TransportConfig> {
-    let mut transport = quinn::TransportConfig::default();
-    transport
-        .datagram_send_buffer_size(SEND_BUFFER)
-        .datagram_receive_buffer_size(Some(RECEIVE_BUFFER));
-    Arc::new(transport)
-}
-
-/// An endpoint of quinn with the socket of a `wt` endpoint.
-fn endpoint(server: Option<quinn::ServerConfig>) -> Result<quinn::Endpoint> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.bind(&LOOPBACK.into())?;
-    socket.set_nonblocking(true)?;
-    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.set_send_buffer_size(SOCKET_BUFFER)?;
-    let config = quinn::EndpointConfig::default();
-    let runtime = Arc::new(quinn::TokioRuntime);
-    Ok(quinn::Endpoint::new(
-        config,
-        server,
-        socket.into(),
-        runtime,
-    )?)
+/// Receives and counts until the process ends.
+async fn serve(way: Way) -> Result {
+    match way {
+        Way::Quinn | Way::QuinnBatching => {
+            let connection = raw::accept(way == Way::QuinnBatching).await?;
+            while connection.read_datagram().await.is_ok() {
+                COUNT.fetch_add(1, Relaxed);
+            }
+        }
+        Way::Session => {
+            let (_server, session) = accept_session().await?;
+            while session.recv_datagram().await.is_ok() {
+                COUNT.fetch_add(1, Relaxed);
+            }
+        }
+        Way::Plain | Way::Lanes => {
+            let (_server, session) = accept_session().await?;
+            let transport = DatagramTransport::new(session)?;
+            while transport.receive().await.is_ok() {
+                COUNT.fetch_add(1, Relaxed);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What serves, and what sends to it.
 struct Pair {
-    receiver: Receiver,
+    way: Way,
+    name: &'static str,
+    bar: f64,
+    peer: Peer,
     sender: Sender,
+    /// One for each round.
+    figures: Vec<Figures>,
 }
 
-async fn quinn_pair() -> Result<Pair> {
-    let identity = Identity::self_signed(["127.0.0.1"])?;
-    let certificate = identity
-        .chain()
-        .first()
-        .ok_or("an identity without a certificate")?
-        .clone();
-    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], identity.key().clone_key())?;
-    tls.alpn_protocols = vec![b"h3".to_vec()];
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    server.transport_config(quinn_transport());
-    let (receiver, address) = Receiver::start(|tell, count| async move {
-        let endpoint = endpoint(Some(server))?;
-        tell.send(endpoint.local_addr()?)?;
-        let incoming = endpoint.accept().await.ok_or("closed")?;
-        let connection = incoming.await?;
-        while connection.read_datagram().await.is_ok() {
-            count.fetch_add(1, Relaxed);
-        }
-        Ok(())
-    })?;
-
-    let mut roots = RootCertStore::empty();
-    roots.add(certificate)?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h3".to_vec()];
-    let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    client.transport_config(quinn_transport());
-    let endpoint = endpoint(None)?;
-    let connection = endpoint.connect_with(client, address, "127.0.0.1")?.await?;
-    let sender = Sender::Quinn(connection);
-    Ok(Pair { receiver, sender })
-}
-
-async fn wt_pair(way: Way) -> Result<Pair> {
-    let identity = Identity::self_signed(["127.0.0.1"])?;
-    let trust = ServerVerification::Hashes(vec![identity.certificate_hash()]);
-    let config = ServerConfig::new(identity)
-        .with_bind(LOOPBACK)
-        .with_transport(transport());
-    let (receiver, address) = Receiver::start(move |tell, count| async move {
-        let server = Server::bind(&config)?;
-        tell.send(server.local_addr()?)?;
-        let request = server.accept().await.ok_or("closed")?;
-        let session = request.accept().await?;
-        if way == Way::Session {
-            while session.recv_datagram().await.is_ok() {
-                count.fetch_add(1, Relaxed);
+impl Pair {
+    async fn start(
+        (way, name, bar): (Way, &'static str, f64),
+        config: &DatagramConfig,
+    ) -> Result<Self> {
+        let word = way.to_possible_value().ok_or("a way without a name")?;
+        let peer = Peer::start(word.get_name())?;
+        let sender = match way {
+            Way::Quinn | Way::QuinnBatching => {
+                Sender::Quinn(raw::connect(&peer, way == Way::QuinnBatching).await?)
             }
-        } else {
-            let transport = DatagramTransport::new(session)?;
-            while transport.receive().await.is_ok() {
-                count.fetch_add(1, Relaxed);
+            Way::Session => Sender::Session(peer.session().await?),
+            Way::Plain | Way::Lanes => {
+                let transport = DatagramTransport::with_config(peer.session().await?, config)?;
+                Sender::Transport(transport, way == Way::Lanes)
             }
-        }
-        Ok(())
-    })?;
-    let config = ClientConfig::new()
-        .with_verification(trust)
-        .with_transport(transport());
-    let client = Client::new(config)?;
-    let session = client.connect(format!("https://{address}/")).await?;
-    let sender = match way {
-        Way::Session => Sender::Session(session),
-        _ => Sender::Transport(DatagramTransport::new(session)?, way == Way::Lanes),
-    };
-    Ok(Pair { receiver, sender })
+        };
+        Ok(Self {
+            way,
+            name,
+            bar,
+            peer,
+            sender,
+            figures: Vec::new(),
+        })
+    }
+
+    fn median(&self, of: impl FnMut(&Figures) -> f64) -> f64 {
+        median(self.figures.iter().map(of).collect())
+    }
+
+    /// Returns the median of the ratios to the same rounds of another way.
+    fn ratio(&self, other: &Self) -> f64 {
+        let pairs = self.figures.iter().zip(&other.figures);
+        median(pairs.map(|(a, b)| a.rate / b.rate).collect())
+    }
 }
 
-/// Sends for a while; returns datagrams delivered per second, and which part was lost.
-async fn round(pair: &Pair, size: usize, time: Duration) -> Result<(f64, f64)> {
-    let count = &pair.receiver.count;
-    let before = count.load(Relaxed);
+/// What a round found.
+#[derive(Clone, Copy)]
+struct Figures {
+    /// Datagrams delivered per second.
+    rate: f64,
+    /// The part that was lost.
+    lost: f64,
+    /// Nanoseconds of CPU time for each datagram delivered, of sender and receiver.
+    cpu: [f64; 2],
+}
+
+/// Sends for a while.
+async fn round(pair: &Pair, size: usize, time: Duration) -> Result<Figures> {
+    let before = pair.peer.usage()?;
+    let here = Usage::here();
     let mut bytes = vec![0; size];
     let (start, mut sent) = (Instant::now(), 0_u64);
-    while sent % 16 != 0 || start.elapsed() < time {
+    while !sent.is_multiple_of(16) || start.elapsed() < time {
         // Each has other contents, as in life.
         bytes[..8].copy_from_slice(&sent.to_be_bytes());
         pair.sender.send(sent, &bytes).await?;
@@ -287,33 +209,39 @@ async fn round(pair: &Pair, size: usize, time: Duration) -> Result<(f64, f64)> {
     }
     let seconds = start.elapsed().as_secs_f64();
     // All that has not been lost arrives soon.
-    let mut arrived = count.load(Relaxed);
+    let mut after = pair.peer.usage()?;
     loop {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let now = count.load(Relaxed);
-        if now == arrived {
+        let now = pair.peer.usage()?;
+        if now.count == after.count {
             break;
         }
-        arrived = now;
+        after = now;
     }
-    let arrived = (arrived - before) as f64;
-    Ok((arrived / seconds, 1.0 - arrived / sent as f64))
+    let arrived = (after.count - before.count) as f64;
+    let each = |from: Usage, to: Usage| (to.cpu - from.cpu).as_nanos() as f64 / arrived;
+    Ok(Figures {
+        rate: arrived / seconds,
+        lost: 1.0 - arrived / sent as f64,
+        cpu: [each(here, Usage::here()), each(before, after)],
+    })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-async fn run(rounds: usize, time: Duration) -> Result {
+async fn run(args: Args) -> Result {
+    let (rounds, time) = match args.smoke {
+        true => (1, Duration::from_millis(20)),
+        false => (args.rounds.max(1), Duration::from_millis(args.time.max(1))),
+    };
+    let mut config = DatagramConfig::new();
+    config.send_ahead = args.send_ahead.unwrap_or(config.send_ahead);
     let mut pairs = Vec::new();
-    for (way, _, _) in WAYS {
-        pairs.push(match way {
-            Way::Quinn => quinn_pair().await?,
-            _ => wt_pair(way).await?,
-        });
+    for way in WAYS {
+        let always = matches!(way.0, Way::Quinn | Way::QuinnBatching);
+        if always || args.only.is_empty() || args.only.contains(&way.0) {
+            pairs.push(Pair::start(way, &config).await?);
+        }
     }
-    for size in [64, 1200] {
+    for size in args.size.map_or(vec![64, 1200], |size| vec![size.max(8)]) {
         // Large ones fit only when the path's size is known.
         let wait = Instant::now();
         while pairs.iter().any(|pair| pair.sender.max() < size) {
@@ -324,49 +252,50 @@ async fn run(rounds: usize, time: Duration) -> Result {
                 round(pair, 64, Duration::from_millis(5)).await?;
             }
         }
-        let mut rates = [const { Vec::new() }; WAYS.len()];
-        let mut losses = [const { Vec::new() }; WAYS.len()];
-        let mut ratios = [const { Vec::new() }; WAYS.len()];
+        for pair in &mut pairs {
+            pair.figures.clear();
+        }
         // The first round warms up.
         for n in 0..=rounds {
-            let mut figures = [(0.0, 0.0); WAYS.len()];
             for turn in 0..pairs.len() {
                 // Each is first now and then.
                 let at = (n + turn) % pairs.len();
-                figures[at] = round(&pairs[at], size, time).await?;
-            }
-            for (at, (rate, lost)) in figures.into_iter().enumerate().filter(|_| n > 0) {
-                rates[at].push(rate);
-                losses[at].push(lost);
-                ratios[at].push(rate / figures[0].0);
+                let figures = round(&pairs[at], size, time).await?;
+                if n > 0 {
+                    pairs[at].figures.push(figures);
+                }
             }
         }
         println!("\n{size} B datagrams, median of {rounds} rounds of {time:?}");
-        for (at, (_, name, bar)) in WAYS.into_iter().enumerate() {
-            let (rate, lost) = (median(rates[at].clone()), median(losses[at].clone()));
-            let ratio = median(ratios[at].clone());
-            let verdict = match bar {
+        let same = pairs.iter().find(|pair| pair.way == Way::QuinnBatching);
+        let (own, same) = (&pairs[0], same.ok_or("nothing to compare with")?);
+        for pair in &pairs {
+            let ratio = pair.ratio(same);
+            let verdict = match pair.bar {
                 0.0 => String::new(),
                 bar if ratio >= bar => format!("at least {bar}: yes"),
                 bar => format!("at least {bar}: NO"),
             };
             println!(
-                "{name:<40} {rate:>9.0}/s  {ratio:>5.2} x quinn  {:>5.1} % lost  {verdict}",
-                lost * 100.0
+                "{:<38} {:>8.0}/s {:>5.2} x quinn {ratio:>5.2} x on wt's runtime {:>5.1} % lost, CPU {:>5.0} + {:>5.0} ns  {verdict}",
+                pair.name,
+                pair.median(|f| f.rate),
+                pair.ratio(own),
+                pair.median(|f| f.lost) * 100.0,
+                pair.median(|f| f.cpu[0]),
+                pair.median(|f| f.cpu[1]),
             );
         }
-    }
-    for pair in pairs {
-        pair.receiver.stop();
     }
     Ok(())
 }
 
 fn main() -> Result {
     let args = Args::parse();
-    let (rounds, time) = match args.smoke {
-        true => (1, Duration::from_millis(20)),
-        false => (args.rounds.max(1), Duration::from_millis(args.time.max(1))),
-    };
-    runtime()?.block_on(async { tokio::spawn(run(rounds, time)).await? })
+    pair::runtime()?.block_on(async {
+        match args.serve {
+            Some(way) => tokio::spawn(serve(way)).await?,
+            None => tokio::spawn(run(args)).await?,
+        }
+    })
 }

@@ -24,7 +24,8 @@ use crate::{
     report::{self, EndpointReport},
     stats::{EndpointStats, count},
     stream::quic_code,
-    tls::TlsError,
+    takeover::{self, TakeoverError},
+    tls::{Certificates, TlsError, Watch},
 };
 
 /// A UDP socket with everything that makes it an end of connections.
@@ -41,8 +42,12 @@ struct Shared {
     /// Has a place for each connection of a server, and for those who want to become one.
     gate: Arc<Gate>,
     client: Option<quinn::ClientConfig>,
+    /// Of a server, and what keeps them fresh until the endpoint is closed.
+    certificates: Option<(Certificates, Watch)>,
     created: Instant,
     closed: AtomicBool,
+    /// Its socket is one that other processes have too, or may get.
+    shares_port: bool,
 }
 
 fn origin(
@@ -85,8 +90,33 @@ impl Endpoint {
     /// See [`BindError`].
     pub fn server(config: &ServerConfig) -> Result<Self, BindError> {
         config.validate()?;
-        let server = quic::server_config(config)?;
+        let certificates = Certificates::new(config);
+        let server = quic::server_config(config, &certificates)?;
         let quic = bind(config.bind, &config.transport, Some(server))?;
+        Ok(Self::of_server(config, quic, &certificates, false))
+    }
+
+    /// Makes the endpoint of a server on a port that is taken over, or can be.
+    pub(crate) fn taking_over(
+        config: &ServerConfig,
+        takeover: takeover::unix::Takeover,
+    ) -> Result<(Self, takeover::unix::Pending), TakeoverError> {
+        config.validate().map_err(BindError::from)?;
+        let certificates = Certificates::new(config);
+        let server = quic::server_config(config, &certificates).map_err(BindError::from)?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BindError::NoRuntime.into());
+        }
+        let (quic, pending) = takeover.endpoint(config, server)?;
+        Ok((Self::of_server(config, quic, &certificates, true), pending))
+    }
+
+    fn of_server(
+        config: &ServerConfig,
+        quic: quinn::Endpoint,
+        certificates: &Certificates,
+        shares_port: bool,
+    ) -> Self {
         let mut origin = origin(
             Side::Server,
             &config.transport,
@@ -94,14 +124,16 @@ impl Endpoint {
             &config.limits,
         );
         origin.proto.dialects = config.dialects;
-        Ok(Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             quic,
             gate: Arc::new(Gate::new(origin.limits.clone())),
             origin,
             client: None,
+            certificates: Some((certificates.clone(), certificates.watch())),
             created: Instant::now(),
             closed: AtomicBool::new(false),
-        })))
+            shares_port,
+        }))
     }
 
     /// Binds the endpoint of a client.
@@ -125,8 +157,10 @@ impl Endpoint {
             gate: Arc::new(Gate::new(origin.limits.clone())),
             origin,
             client: Some(client),
+            certificates: None,
             created: Instant::now(),
             closed: AtomicBool::new(false),
+            shares_port: false,
         })))
     }
 
@@ -302,15 +336,29 @@ impl Endpoint {
         }
     }
 
-    /// Replaces certificate, key and client authentication for connections from now on.
+    /// Returns the certificates that clients are shown; `None` on the endpoint of a client.
+    ///
+    /// They can be replaced there while the endpoint is in use.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        let (certificates, _) = self.0.certificates.as_ref()?;
+        Some(certificates)
+    }
+
+    /// Replaces certificates, keys and client authentication for connections from now on.
+    ///
+    /// Where certificates are all that changes, see [`Self::certificates`]. How they are kept fresh
+    /// ([`ServerConfig::certificates`]) stays as it was. On the endpoint of a client this does nothing.
     ///
     /// # Errors
     ///
     /// [`TlsError`] when they cannot be used; the old ones stay then.
     pub fn set_server_config(&self, config: &ServerConfig) -> Result<(), TlsError> {
-        self.0
-            .quic
-            .set_server_config(Some(quic::server_config(config)?));
+        if let Some(certificates) = self.certificates() {
+            let quic = quic::server_config(config, certificates)?;
+            certificates.replace_all(&config.identity, &config.identities)?;
+            self.0.quic.set_server_config(Some(quic));
+        }
         Ok(())
     }
 
@@ -318,8 +366,12 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says; and that it cannot be done to an endpoint whose port can be taken over
+    /// ([`Takeover::server`](crate::takeover::Takeover::server)).
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
+        if self.0.shares_port {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.0.quic.rebind(socket)
     }
 
@@ -331,6 +383,9 @@ impl Endpoint {
     /// Closes all connections at once with an HTTP/3 error code; [`Self::accept`] returns `None`.
     pub fn close(&self, code: ErrorCode, reason: &str) {
         self.0.closed.store(true, SeqCst);
+        if let Some((_, watch)) = &self.0.certificates {
+            watch.stop();
+        }
         self.0.quic.close(quic_code(code), reason.as_bytes());
     }
 
@@ -356,7 +411,7 @@ impl Observe for Endpoint {
             0 => State::Idle,
             _ => State::Active,
         };
-        Snapshot::new("endpoint", id, state)
+        let snapshot = Snapshot::new("endpoint", id, state)
             .with_uptime(self.0.created.elapsed())
             .with_gauge("connections", stats.connections as f64)
             .with_counter("connections_made", stats.connections_made)
@@ -367,7 +422,11 @@ impl Observe for Endpoint {
             .with_gauge("handshakes", stats.handshakes as f64)
             .with_gauge("addresses", stats.addresses as f64)
             .with_counter("addresses_validated", stats.addresses_validated)
-            .with_counter("refusals", stats.refusals)
+            .with_counter("refusals", stats.refusals);
+        match self.certificates() {
+            Some(certificates) => certificates.add_figures(snapshot),
+            None => snapshot,
+        }
     }
 }
 

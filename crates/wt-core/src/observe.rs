@@ -208,6 +208,61 @@ pub struct Metric {
     pub value: Value,
 }
 
+/// How often a figure was in which range, of many things at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Histogram {
+    /// As of a [`Metric`]: `rtt_seconds`.
+    pub name: &'static str,
+    /// The largest figure of each range, ascending; one more range has what is above the last.
+    pub bounds: &'static [f64],
+    /// How many were in each range: one more than there are bounds.
+    pub counts: Vec<u64>,
+}
+
+impl Histogram {
+    /// Ranges for times from 50 µs to 10 s, in seconds, each about twice as wide as the one before.
+    pub const SECONDS: &'static [f64] = &[
+        0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5,
+        1.0, 2.0, 5.0, 10.0,
+    ];
+
+    /// Makes an empty one.
+    #[must_use]
+    pub fn new(name: &'static str, bounds: &'static [f64]) -> Self {
+        Self {
+            name,
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+        }
+    }
+
+    /// Counts a figure.
+    ///
+    /// ```
+    /// use wt_core::observe::Histogram;
+    ///
+    /// let mut times = Histogram::new("rtt_seconds", &[0.001, 0.01]);
+    /// for seconds in [0.0005, 0.001, 0.002, 7.0] {
+    ///     times.record(seconds);
+    /// }
+    /// assert_eq!(times.counts, [2, 1, 1]);
+    /// assert_eq!(times.total(), 4);
+    /// ```
+    pub fn record(&mut self, figure: f64) {
+        let range = self.bounds.partition_point(|bound| *bound < figure);
+        if let Some(count) = self.counts.get_mut(range) {
+            *count += 1;
+        }
+    }
+
+    /// Returns how many figures were counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
 /// Something at one moment, as a monitor sees it.
 ///
 /// `Display` says in one line what it is, how it stands and what is wrong.
@@ -227,6 +282,8 @@ pub struct Snapshot {
     pub uptime: Duration,
     /// Its figures, each name once.
     pub metrics: Vec<Metric>,
+    /// How figures of its parts are distributed.
+    pub histograms: Vec<Histogram>,
     /// What looks wrong by its own standards, in words.
     pub issues: Vec<String>,
 }
@@ -242,6 +299,7 @@ impl Snapshot {
             at: SystemTime::now(),
             uptime: Duration::ZERO,
             metrics: Vec::new(),
+            histograms: Vec::new(),
             issues: Vec::new(),
         }
     }
@@ -273,6 +331,13 @@ impl Snapshot {
 
     fn with(mut self, name: &'static str, value: Value) -> Self {
         self.metrics.push(Metric { name, value });
+        self
+    }
+
+    /// Adds how figures of its parts are distributed.
+    #[must_use]
+    pub fn with_histogram(mut self, histogram: Histogram) -> Self {
+        self.histograms.push(histogram);
         self
     }
 

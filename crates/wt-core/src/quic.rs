@@ -3,19 +3,32 @@
 //! Nothing else in the crate knows how quinn is configured. The functions expect a configuration that passed its
 //! `validate`; values that QUIC cannot encode would be cut to what it can.
 
+mod crypto;
+#[cfg(unix)]
+mod ids;
+#[cfg(unix)]
+mod passing;
+#[cfg(unix)]
+mod switch;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{IdleTimeout, MtuDiscoveryConfig, VarInt, congestion};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
+#[cfg(unix)]
+pub(crate) use self::{
+    ids::{Secrets, Tag},
+    switch::{Elder, Switch},
+};
 use crate::config::{ClientConfig, Congestion, ServerConfig, TransportConfig};
 use crate::runtime::Batching;
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Certificates, TlsError};
 
 /// QUIC version 1 (RFC 9000), the one version that HTTP/3 runs on here.
 const QUIC_V1: u32 = 1;
@@ -24,8 +37,11 @@ const QUIC_V1: u32 = 1;
 const INCOMING_BUFFER: u64 = 64 * 1024;
 
 /// Makes the configuration with which an endpoint accepts connections.
-pub(crate) fn server_config(config: &ServerConfig) -> Result<quinn::ServerConfig, TlsError> {
-    let mut quic = quinn::ServerConfig::with_crypto(server_crypto(config)?);
+pub(crate) fn server_config(
+    config: &ServerConfig,
+    certificates: &Certificates,
+) -> Result<quinn::ServerConfig, TlsError> {
+    let mut quic = quinn::ServerConfig::with_crypto(server_crypto(config, certificates)?);
     quic.transport_config(transport(&config.transport))
         .max_incoming(config.transport.max_incoming)
         .incoming_buffer_size(INCOMING_BUFFER.min(config.transport.incoming_buffer))
@@ -41,10 +57,12 @@ pub(crate) fn client_config(config: &ClientConfig) -> Result<quinn::ClientConfig
 }
 
 /// Makes what drives the TLS handshakes of a server's connections.
-fn server_crypto(config: &ServerConfig) -> Result<Arc<dyn quinn::crypto::ServerConfig>, TlsError> {
-    let tls = tls::server(config)?;
-    let quic = QuicServerConfig::try_from(tls).map_err(|_| TlsError::NoInitialCipherSuite)?;
-    Ok(Arc::new(quic))
+fn server_crypto(
+    config: &ServerConfig,
+    certificates: &Certificates,
+) -> Result<Arc<dyn quinn::crypto::ServerConfig>, TlsError> {
+    let tls = tls::server(config, certificates.shown())?;
+    Ok(Arc::new(crypto::Server::new(tls, certificates.clone())?))
 }
 
 /// Makes what drives the TLS handshakes of a client's connections.

@@ -209,7 +209,6 @@ pub(crate) struct Counters {
     /// Those of both sides.
     pub(crate) streams_bidi: AtomicU64,
     pub(crate) stream_errors: AtomicU64,
-    pub(crate) datagrams_sent: AtomicU64,
     pub(crate) datagrams_received: AtomicU64,
     pub(crate) datagrams_dropped: AtomicU64,
 }

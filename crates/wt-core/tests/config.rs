@@ -26,7 +26,7 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn every_field_is_read_and_set_by_its_name() {
     let mut config = server();
     let names = ServerConfig::keys();
-    assert_eq!(names.len(), 5 + 16 + 5 + 28);
+    assert_eq!(names.len(), 5 + 16 + 5 + 28 + 5);
     let before = config.fields();
     assert_eq!(before.len(), names.len());
     for (name, value) in &before {
@@ -52,6 +52,8 @@ fn every_field_is_read_and_set_by_its_name() {
         ("limits.connection_rate", "20/10s"),
         ("limits.retry", "always"),
         ("session.max_data", "2_000_000"),
+        ("certificates.check_interval", "none"),
+        ("certificates.renew_before", "36h"),
         ("dialects", "draft-07, draft-15"),
         ("alpn", "h3,x\\x2cy"),
     ];
@@ -77,6 +79,9 @@ fn every_field_is_read_and_set_by_its_name() {
     assert_eq!(config.limits.retry, Retry::Always);
     assert_eq!(config.limits.early_age, Duration::from_secs(120));
     assert_eq!(config.session.max_data, 2_000_000);
+    assert_eq!(config.certificates.check_interval, None);
+    let renew_before = Duration::from_secs(36 * 60 * 60);
+    assert_eq!(config.certificates.renew_before, renew_before);
     let dialects = DialectSet::only(Dialect::Draft07).with(Dialect::Draft15);
     assert_eq!(config.dialects, dialects);
     assert_eq!(config.alpn, [&b"h3"[..], b"x,y"]);
@@ -334,6 +339,8 @@ fn a_server_s_file_is_read_and_written() {
         r#"{{
             "bind": "127.0.0.1:4433",
             "identity": {{ "certificate": {certificate:?}, "key": {key:?} }},
+            "identities": [{{ "certificate": {certificate:?}, "key": {key:?} }}],
+            "certificates": {{ "max": 2, "check_interval": "1m", "renew": false }},
             "client_auth": "required:{}",
             "transport": {{ "idle_timeout": 12.5, "keep_alive": "4s", "congestion": "bbr" }},
             "limits": {{ "connections": 10, "linger": 1, "early_age": "100ms", "session_rate": "5/m" }}
@@ -349,6 +356,10 @@ fn a_server_s_file_is_read_and_written() {
     assert_eq!(config.limits.linger, Duration::from_secs(1));
     let rate = Rate::new(5, Duration::from_secs(60));
     assert_eq!(config.limits.session_rate, Some(rate));
+    assert_eq!(config.identities.len(), 1);
+    let minute = Duration::from_secs(60);
+    assert_eq!(config.certificates.check_interval, Some(minute));
+    assert!(!config.certificates.renew);
     assert_eq!(config.identity.certificate_hash(), made.certificate_hash());
     let written = serde_json::to_string(&config).unwrap();
     assert!(!written.contains("PRIVATE KEY"), "no key is written");

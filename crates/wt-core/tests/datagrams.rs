@@ -45,6 +45,37 @@ async fn the_largest_datagram_fits_and_one_byte_more_does_not() {
 }
 
 #[tokio::test]
+async fn datagrams_can_be_sent_and_taken_without_waiting() {
+    let (server, mut client) = configs();
+    client.transport.datagram_send_buffer = 4096;
+    let pair = pair_with(&server, &client).await;
+    let (server, client) = pair.session().await;
+    assert_eq!(server.try_recv_datagram(), Ok(None));
+    // Nothing leaves before this task waits.
+    let mut taken = 0;
+    while client.try_send_datagram(pattern(1000)).unwrap() {
+        taken += 1;
+    }
+    assert!((1..=4).contains(&taken), "{taken}");
+    assert_eq!(client.stats().datagrams_sent, taken);
+    for _ in 0..taken {
+        eventually(|| match server.try_recv_datagram() {
+            Ok(datagram) => datagram.is_some_and(|datagram| datagram == pattern(1000)),
+            Err(end) => panic!("{end}"),
+        })
+        .await;
+    }
+    assert_eq!(server.try_recv_datagram(), Ok(None));
+    assert_eq!(server.stats().datagrams_received, taken);
+
+    client.close(3, "enough");
+    within(server.closed()).await;
+    assert!(server.try_recv_datagram().is_err());
+    assert!(server.try_send_datagram(b"x").is_err());
+    assert_eq!(server.stats().datagrams_sent, 0);
+}
+
+#[tokio::test]
 async fn datagrams_nobody_takes_push_out_the_oldest() {
     let (mut server, client) = configs();
     server.limits.datagram_queue = 10;

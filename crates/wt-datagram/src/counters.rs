@@ -64,6 +64,31 @@ impl Passed {
     }
 }
 
+/// Datagrams that went to QUIC together, counted where nobody else counts.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    count: u64,
+    bytes: u64,
+    waited: Duration,
+    longest: Duration,
+    smallest: usize,
+    largest: usize,
+}
+
+impl Batch {
+    pub(crate) fn add(&mut self, size: usize, waited: Duration) {
+        self.smallest = match self.count {
+            0 => size,
+            _ => self.smallest.min(size),
+        };
+        self.largest = self.largest.max(size);
+        self.count += 1;
+        self.bytes += size as u64;
+        self.waited += waited;
+        self.longest = self.longest.max(waited);
+    }
+}
+
 /// The counters behind [`DatagramStats`], and the events that go with them.
 #[derive(Debug)]
 pub(crate) struct Counters {
@@ -124,6 +149,22 @@ impl Counters {
             size,
             waited: waited.unwrap_or_default(),
         });
+    }
+
+    /// Counts datagrams that went to QUIC out of the queue.
+    pub(crate) fn sent_batch(&self, batch: &Batch) {
+        if batch.count == 0 {
+            return;
+        }
+        self.size(batch.smallest);
+        self.size(batch.largest);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // As with a single one, before they are counted as sent.
+        self.queued.fetch_add(batch.count, Relaxed);
+        self.sent.waited.fetch_add(nanos(batch.waited), Relaxed);
+        self.sent.longest.fetch_max(nanos(batch.longest), Relaxed);
+        self.sent.bytes.fetch_add(batch.bytes, Relaxed);
+        self.sent.count.fetch_add(batch.count, Relaxed);
     }
 
     /// Counts a datagram that the application took; it `waited` in the buffer where there is one.

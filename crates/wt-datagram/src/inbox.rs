@@ -47,9 +47,13 @@ impl<T, E: Clone> Inbox<T, E> {
         if state.queue.len() >= self.limit {
             return Err(item);
         }
+        // Who takes one wakes the next as long as there are more: one is woken for all that come together.
+        let first = state.queue.is_empty();
         state.queue.push_back(item);
         drop(state);
-        self.arrived.notify_one();
+        if first {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
@@ -70,9 +74,13 @@ impl<T, E: Clone> Inbox<T, E> {
         match (state.queue.pop_front(), &state.end) {
             (None, Some(end)) => Err(end.clone()),
             (item, _) => {
+                let more = !state.queue.is_empty();
                 drop(state);
                 if item.is_some() {
                     self.taken.notify_one();
+                }
+                if more {
+                    self.arrived.notify_one();
                 }
                 Ok(item)
             }
@@ -83,6 +91,9 @@ impl<T, E: Clone> Inbox<T, E> {
     ///
     /// Cancel safe: if the future is dropped, no item is lost.
     pub(crate) async fn next(&self) -> Result<T, E> {
+        if let Some(item) = self.pop()? {
+            return Ok(item);
+        }
         loop {
             let mut arrived = pin!(self.arrived.notified());
             arrived.as_mut().enable();

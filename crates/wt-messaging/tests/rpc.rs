@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -17,10 +17,11 @@ use common::{Pair, pair, within};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Barrier, Notify, Semaphore, mpsc};
 use wt_core::BiStream;
 use wt_messaging::rpc::{
     Batch, CallError, Methods, Request, Rpc, RpcConfig, RpcEnd, RpcError, RpcErrorCode,
+    RpcErrorResponse, RpcId, RpcRequest, RpcSuccessResponse,
 };
 
 async fn add(a: i64, b: i64) -> Result<i64, RpcError> {
@@ -847,6 +848,102 @@ async fn a_peer_that_does_not_read_is_given_up() {
     let flood = async { while peer.0.send.write_all(&frame).await.is_ok() {} };
     within(flood).await;
     assert_eq!(within(rpc.closed()).await, RpcEnd::Overloaded);
+}
+
+/// A hundred answers of 64 KiB that are there at once do not fit where little may wait.
+#[tokio::test]
+async fn answers_wait_up_to_a_number_of_bytes() {
+    const CALLS: usize = 100;
+    let pair = pair().await;
+    let (all, ready) = (Arc::new(Barrier::new(CALLS)), Arc::new(AtomicUsize::new(0)));
+    let count = ready.clone();
+    let methods = Methods::new().method("large", move || {
+        let (all, ready) = (all.clone(), count.clone());
+        async move {
+            all.wait().await;
+            ready.fetch_add(1, SeqCst);
+            Ok("x".repeat(64 << 10))
+        }
+    });
+    let config = RpcConfig::new()
+        .with_concurrency(CALLS)
+        .with_max_message_size(128 << 10)
+        .with_answer_bytes(64 << 10);
+    let peer = within(pair.client.open_bi()).await.unwrap();
+    let mut peer = Raw(peer);
+    for id in 0..CALLS {
+        peer.send(format!(r#"{{"id": {id}, "method": "large"}}"#))
+            .await;
+    }
+    let _rpc = within(Rpc::accept(&pair.server, methods, config))
+        .await
+        .unwrap();
+    while ready.load(SeqCst) < CALLS {
+        within(tokio::task::yield_now()).await;
+    }
+    let (mut results, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..CALLS {
+        let answer = peer.recv().await;
+        match serde_json::from_str(&answer) {
+            Ok(RpcSuccessResponse { id, result }) => {
+                assert_eq!(result.as_str().map(str::len), Some(64 << 10));
+                results.insert(format!("{id:?}"));
+            }
+            Err(_) => {
+                let RpcErrorResponse { id, error } = serde_json::from_str(&answer).unwrap();
+                assert_eq!(error.code, RpcErrorCode::BUSY, "{error}");
+                refused.insert(format!("{:?}", id.unwrap()));
+            }
+        }
+    }
+    // Each is answered once; what the stream takes and what may wait has its result.
+    assert_eq!(results.len() + refused.len(), CALLS);
+    assert!(results.is_disjoint(&refused));
+    assert!(
+        results.len() >= 2 && !refused.is_empty(),
+        "{}",
+        results.len()
+    );
+    // Nothing waits any more, and the next one has room.
+    let answer = peer.ask(r#"{"id": 7, "method": "nope"}"#).await;
+    assert!(answer.contains("-32601"), "{answer}");
+}
+
+#[tokio::test]
+async fn records_are_what_is_on_the_wire() {
+    let pair = pair().await;
+    let (_rpc, mut peer) = raw(&pair, RpcConfig::new()).await;
+    let ask = |id: RpcId, method: &str| {
+        let request = RpcRequest {
+            id: Some(id),
+            method: method.to_owned(),
+            params: json!([1, 2]),
+        };
+        serde_json::to_string(&request).unwrap()
+    };
+    let answer = peer.ask(&ask(7.into(), "add")).await;
+    let answer: RpcSuccessResponse = serde_json::from_str(&answer).unwrap();
+    let (id, result) = (RpcId::Number(7), json!(3));
+    assert_eq!(answer, RpcSuccessResponse { id, result });
+    let answer = peer.ask(&ask("a".into(), "custom")).await;
+    let answer: RpcErrorResponse = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer.id, Some("a".into()));
+    assert_eq!(answer.error.code, RpcErrorCode::INVALID_PARAMS);
+
+    // What this side sends is a request too, and takes an answer that is made of a record.
+    let (rpc, mut peer) = raw(&pair, RpcConfig::new()).await;
+    let call = tokio::spawn(rpc.call::<i64>("m", (1,)).into_future());
+    let request: RpcRequest = serde_json::from_str(&peer.recv().await).unwrap();
+    assert_eq!((request.method.as_str(), request.params), ("m", json!([1])));
+    let answer = RpcErrorResponse {
+        id: request.id,
+        error: RpcError::new(5, "no").with_data(json!([1])),
+    };
+    peer.send(serde_json::to_string(&answer).unwrap()).await;
+    match within(call).await.unwrap() {
+        Err(CallError::Remote(error)) => assert_eq!(error, answer.error),
+        other => panic!("not the answer: {other:?}"),
+    }
 }
 
 #[tokio::test]

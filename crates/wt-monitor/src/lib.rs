@@ -27,6 +27,10 @@
 
 mod alert;
 mod config;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
+#[cfg(feature = "dashboard")]
+pub mod feed;
 mod health;
 #[cfg(feature = "http")]
 pub mod http;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use wt_core::observe::{Snapshot, State, Value};
+use wt_core::observe::{Histogram, Snapshot, State, Value};
 
 use crate::serial;
 
@@ -35,10 +35,16 @@ pub struct Sample {
     /// Its figures, each name once.
     #[doc(alias = "stats")]
     pub figures: Vec<Figure>,
+    /// How figures of its parts are distributed, such as the round trips of a server's connections.
+    #[serde(
+        serialize_with = "serial::histograms",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub histograms: Vec<Histogram>,
     /// What looks wrong by its own standards, in words. Those standards may look at all the time since its beginning;
     /// alerts look at the window.
     pub issues: Vec<String>,
-    /// Figures and issues that were left out since they were more than
+    /// Figures, distributions and issues that were left out since they were more than
     /// [`MonitorConfig::series`](crate::MonitorConfig::series).
     pub left_out: usize,
 }
@@ -82,10 +88,14 @@ impl Sample {
             }
         };
         let more = |len: usize| len.saturating_sub(series);
-        let left_out = more(snapshot.metrics.len()) + more(snapshot.issues.len());
+        let left_out = more(snapshot.metrics.len())
+            + more(snapshot.histograms.len())
+            + more(snapshot.issues.len());
         let kept = snapshot.metrics.into_iter().take(series);
         let mut issues = snapshot.issues;
         issues.truncate(series);
+        let mut histograms = snapshot.histograms;
+        histograms.truncate(series);
         Self {
             sequence,
             at: snapshot.at,
@@ -95,6 +105,7 @@ impl Sample {
             state: snapshot.state,
             uptime: snapshot.uptime,
             figures: kept.map(|one| figure(one.name, one.value)).collect(),
+            histograms,
             issues,
             left_out,
         }

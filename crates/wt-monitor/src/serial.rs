@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error, ser::SerializeSeq};
-use wt_core::observe::{State, Value};
+use wt_core::observe::{Histogram, State, Value};
 
 /// Seconds since 1970.
 pub(crate) fn unix<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -36,6 +36,23 @@ pub(crate) fn value<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok
 
 pub(crate) fn state<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(state.name())
+}
+
+pub(crate) fn histograms<S: Serializer>(
+    histograms: &[Histogram],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(serde::Serialize)]
+    struct Written<'a> {
+        name: &'a str,
+        bounds: &'a [f64],
+        counts: &'a [u64],
+    }
+    serializer.collect_seq(histograms.iter().map(|one| Written {
+        name: one.name,
+        bounds: one.bounds,
+        counts: &one.counts,
+    }))
 }
 
 /// States by their names, both ways.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Serialize;
 use tokio::{sync::Mutex, task::JoinSet};
 use tower_layer::Layer;
-use wt_core::{BindError, config::ServerConfig};
+use wt_core::{BindError, config::ServerConfig, tls::TlsError};
 
 use crate::{
     app::{AppConfig, AppStats, Serving},
@@ -227,6 +227,23 @@ impl ServerCluster {
             .iter()
             .filter_map(|member| member.serving.as_ref());
         running.map(|serving| serving.server().clone()).collect()
+    }
+
+    /// Has each server that runs read its certificates again; see [`Server::reload_certificates`]. Returns how many
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// The first. All others were read all the same.
+    pub async fn reload_certificates(&self) -> Result<usize, TlsError> {
+        let (mut changed, mut failed) = (0, None);
+        for server in self.servers().await {
+            match server.reload_certificates().await {
+                Ok(count) => changed += count,
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        failed.map_or(Ok(changed), Err)
     }
 
     /// Returns how many servers run.

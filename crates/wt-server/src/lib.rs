@@ -77,6 +77,8 @@ pub use wt_core::http;
 pub use wt_core::{
     Accept, AnswerError, BiStream, BindError, RecvStream, RefusalCause, Refusals, SendStream,
     Session, SessionError, SessionRequest,
-    config::{Limits, ServerConfig, SessionConfig, TransportConfig},
-    tls::{ClientAuth, Identity},
+    config::{CertificateConfig, Limits, ServerConfig, SessionConfig, TransportConfig},
+    tls::{
+        CertificateEvent, CertificateIssue, CertificateStatus, Certificates, ClientAuth, Identity,
+    },
 };

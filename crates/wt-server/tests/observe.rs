@@ -58,6 +58,45 @@ async fn stats_count_connections_sessions_and_refusals() {
 }
 
 #[tokio::test]
+async fn traffic_counts_connections_that_are_over() {
+    let app = ServerApp::new(config()).route("/", async |session: Session| {
+        session.closed().await;
+    });
+    let running = start(app).await;
+    let server = running.app.server();
+    let quiet = server.observe();
+    assert_eq!(quiet.counter("received_bytes"), Some(0));
+    assert_eq!(quiet.get("rtt_median_seconds"), None, "there is none");
+    assert_eq!(quiet.histograms[0].total(), 0);
+
+    let session = running.session("/").await;
+    let mut stream = session.open_uni().await.unwrap();
+    stream.write_all(&vec![7; 100_000]).await.unwrap();
+    eventually(|| server.observe().counter("received_bytes") > Some(100_000)).await;
+    let busy = server.observe();
+    assert!(busy.counter("received_bytes") > Some(100_000));
+    assert!(busy.counter("sent_packets") > Some(0));
+    let rtt = |name| busy.get(name).unwrap();
+    assert!(rtt("rtt_median_seconds") > 0.0);
+    assert!(rtt("rtt_max_seconds") >= rtt("rtt_p95_seconds"));
+    let round_trips = &busy.histograms[0];
+    assert_eq!((round_trips.name, round_trips.total()), ("rtt_seconds", 1));
+
+    drop(stream);
+    session.close(0, "");
+    session.connection().close(0, "").await;
+    eventually(|| server.connections().is_empty()).await;
+    let after = server.observe();
+    assert!(after.counter("received_bytes") >= busy.counter("received_bytes"));
+    assert_eq!(after.histograms[0].total(), 0);
+    let made = (
+        after.counter("sessions_made"),
+        after.counter("sessions_ended"),
+    );
+    assert_eq!(made, (Some(1), Some(1)));
+}
+
+#[tokio::test]
 async fn events_tell_of_requests_and_sessions() {
     let app = ServerApp::new(config()).route("/{x}", async |_: Session| {});
     let running = start(app).await;

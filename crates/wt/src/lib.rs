@@ -77,6 +77,7 @@
 //! | `monitor` | no | `wt::monitor`: history, alerts and health of clients, servers and datagram transports |
 //! | `metrics` | no | `wt::monitor::metrics`: figures through the crate `metrics` |
 //! | `prometheus` | no | those figures for Prometheus, on a page: `wt::monitor::http` |
+//! | `dashboard` | no | samples on a route, and a page that shows them: `wt::monitor::feed`, `wt::monitor::dashboard` |
 
 #[cfg(feature = "client")]
 pub use wt_client as client;
@@ -94,7 +95,7 @@ pub use wt_core::{
     events::{self, Emitter, Event, EventKind, Events},
     fault::{self, Category, Fault},
     http,
-    tls::{CertificateHash, Identity, ServerVerification},
+    tls::{CertificateEvent, CertificateHash, Certificates, Identity, ServerVerification},
 };
 #[cfg(feature = "datagram")]
 pub use wt_datagram as datagram;

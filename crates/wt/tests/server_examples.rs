@@ -25,6 +25,17 @@ fn echo_answers() {
 }
 
 #[test]
+fn certificates_change_while_a_session_is_open() {
+    let expected = "www.shop.example is shown the certificate for shop.example\n\
+                    anybody else is shown the certificate for localhost\n\
+                    replaced: new clients are shown another certificate\n\
+                    the session goes on: hello\n\
+                    a new client trusts the new certificate\n\
+                    the first one to expire has 12 days left\n";
+    assert_eq!(output("certificates"), expected);
+}
+
+#[test]
 fn chat_members_hear_each_other() {
     let expected = "ann hears: ann is here\nbob hears: bob is here\nann hears: bob is here\n\
                     bob hears: ann: hello\nann hears: ann: hello\nann hears: bob left\n";

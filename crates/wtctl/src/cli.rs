@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand, error::ErrorKind};
 
-use crate::{bench, cert, connect, demo, doctor, failure::Failure, output, ping, serve};
+use crate::{bench, cert, connect, demo, doctor, failure::Failure, output, ping, serve, top};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,12 +31,14 @@ pub(crate) struct Cli {
 // What each is for stands at its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::Args),
+    // Far larger than the others.
+    Serve(Box<serve::Args>),
     Demo(demo::Args),
     Connect(connect::Args),
     Ping(ping::Args),
     Bench(bench::Args),
     Doctor(doctor::Args),
+    Top(top::Args),
     Cert(cert::Args),
 }
 

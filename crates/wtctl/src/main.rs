@@ -1,8 +1,8 @@
 //! `wtctl`: WebTransport at the command line.
 //!
 //! `wtctl serve` is a server for browsers and test tools, `wtctl demo` shows the whole stack in one
-//! command, `wtctl connect`, `ping`, `bench` and `doctor` are clients for servers of any make, and
-//! `wtctl cert` makes development certificates.
+//! command, `wtctl connect`, `ping`, `bench` and `doctor` are clients for servers of any make, `wtctl top`
+//! watches a server, and `wtctl cert` makes development certificates.
 
 mod bench;
 mod cert;
@@ -18,6 +18,7 @@ mod progress;
 mod reach;
 mod serve;
 mod stop;
+mod top;
 mod units;
 
 use std::{process::ExitCode, time::Duration};
@@ -59,6 +60,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             Command::Ping(args) => ping::run(args).await,
             Command::Bench(args) => bench::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
+            Command::Top(args) => top::run(args).await,
             Command::Cert(args) => cert::run(args),
         }
     });

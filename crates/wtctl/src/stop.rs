@@ -1,6 +1,8 @@
-//! Being told to stop: SIGINT and SIGTERM, or Ctrl-C where there are no signals.
+//! Being told to stop: SIGINT and SIGTERM, or Ctrl-C where there are no signals; and SIGHUP, which asks
+//! to read files again.
 
 use tokio::sync::watch;
+use wt::Identity;
 
 use crate::failure::Failure;
 
@@ -87,5 +89,38 @@ impl Signals {
             std::future::pending::<()>().await;
         }
         2
+    }
+}
+
+/// SIGHUP, where there are files to read again. Elsewhere it ends the process as it always did, for
+/// instance when its terminal is closed.
+#[derive(Debug)]
+pub(crate) struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+impl Hangup {
+    /// Begins to listen if one of these was read from files.
+    #[cfg(unix)]
+    pub(crate) fn listen(identities: &[Identity]) -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let files = identities.iter().any(|identity| identity.files().is_some());
+        let listening = files.then(|| signal(SignalKind::hangup())).transpose();
+        let listening = listening.map_err(|error| Failure::cannot_start(&error))?;
+        Ok(Self(listening))
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn listen(_identities: &[Identity]) -> Result<Self, Failure> {
+        Ok(Self())
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn asked(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }

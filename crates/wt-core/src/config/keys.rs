@@ -1,8 +1,8 @@
 //! The fields of a configuration by name: to read them, to set them, and to lay the environment over them.
 
 use super::{
-    ClientConfig, ConfigError, Limits, ServerConfig, SessionConfig, TransportConfig,
-    error::invalid, text::Text,
+    CertificateConfig, ClientConfig, ConfigError, Limits, ServerConfig, SessionConfig,
+    TransportConfig, error::invalid, text::Text,
 };
 use crate::tls::Identity;
 
@@ -69,13 +69,16 @@ keys!(Limits:
     connections_per_address handshakes_per_address sessions sessions_per_address connection_rate
     connection_rate_per_address session_rate session_rate_per_address retry addresses);
 
+keys!(CertificateConfig: max check_interval renew renew_before expiry_warning);
+
 keys!(ClientConfig:
     bind verification alpn dialects connect_timeout headers user_agent key_log;
     groups transport: TransportConfig, session: SessionConfig, limits: Limits);
 
 keys!(ServerConfig:
     bind client_auth alpn dialects key_log;
-    groups transport: TransportConfig, session: SessionConfig, limits: Limits);
+    groups certificates: CertificateConfig, transport: TransportConfig, session: SessionConfig,
+        limits: Limits);
 
 /// Where certificate and key come from, which belong together.
 const CERTIFICATE: &str = "identity.certificate";

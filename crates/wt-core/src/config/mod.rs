@@ -9,6 +9,7 @@
 //! ([`ServerConfig::set`]) as text, from the environment too ([`ServerConfig::with_env`]). With the feature `serde`
 //! configurations are read from files and written.
 
+mod certificates;
 mod client;
 mod error;
 #[cfg(feature = "serde")]
@@ -25,6 +26,7 @@ mod transport;
 
 use std::time::Duration;
 
+pub use self::certificates::CertificateConfig;
 pub use self::client::ClientConfig;
 pub use self::error::ConfigError;
 use self::error::ensure;

@@ -4,7 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use wt_proto::DialectSet;
 
-use super::{ALPN_H3, ConfigError, Limits, SessionConfig, TransportConfig, ensure, ensure_alpn};
+use super::{
+    ALPN_H3, CertificateConfig, ConfigError, Limits, SessionConfig, TransportConfig, ensure,
+    ensure_alpn,
+};
 use crate::tls::{CertificateDer, ClientAuth, Identity, TlsError};
 
 /// Everything that can be set on a server.
@@ -32,8 +35,15 @@ pub struct ServerConfig {
     /// Address and UDP port to listen on; port 0 takes a free one. Default: `[::]:4433`, which takes IPv4 too.
     #[cfg_attr(feature = "serde", serde(default = "bind"))]
     pub bind: SocketAddr,
-    /// Certificate and key that clients are shown.
+    /// Certificate and key that clients are shown who ask for no name, or for one that none of [`Self::identities`] is
+    /// for.
     pub identity: Identity,
+    /// Certificates and keys for clients that ask for one of their names (SNI). Default: none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub identities: Vec<Identity>,
+    /// How certificates are kept fresh while the server runs.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub certificates: CertificateConfig,
     /// Whether clients are asked for a certificate. Default: [`ClientAuth::None`].
     #[cfg_attr(feature = "serde", serde(default, with = "super::files::text"))]
     pub client_auth: ClientAuth,
@@ -76,6 +86,8 @@ impl ServerConfig {
         Self {
             bind: bind(),
             identity,
+            identities: Vec::new(),
+            certificates: CertificateConfig::default(),
             client_auth: ClientAuth::None,
             alpn: alpn(),
             transport: TransportConfig::default(),
@@ -128,6 +140,18 @@ impl ServerConfig {
     /// Sets the certificate and key that clients are shown.
     pub fn with_identity(mut self, identity: Identity) -> Self {
         self.identity = identity;
+        self
+    }
+
+    /// Sets the certificates and keys for clients that ask for one of their names.
+    pub fn with_identities(mut self, identities: impl IntoIterator<Item = Identity>) -> Self {
+        self.identities = identities.into_iter().collect();
+        self
+    }
+
+    /// Sets how certificates are kept fresh.
+    pub fn with_certificates(mut self, certificates: CertificateConfig) -> Self {
+        self.certificates = certificates;
         self
     }
 
@@ -200,6 +224,7 @@ impl ServerConfig {
             self.transport.streams_bidi,
             "must start with at least 1 on a server, or no client can open a session",
         )?;
+        self.certificates.validate(1 + self.identities.len())?;
         self.transport.validate()?;
         self.session.validate()?;
         self.limits.validate()

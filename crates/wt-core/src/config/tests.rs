@@ -114,6 +114,27 @@ fn endless_times_are_refused() {
 }
 
 #[test]
+fn certificate_settings_that_cannot_work_are_refused() {
+    type Change = fn(&mut CertificateConfig);
+    let cases: [(&str, Change); 4] = [
+        ("certificates.max", |certificates| certificates.max = 0),
+        ("certificates.check_interval", |certificates| {
+            certificates.check_interval = Some(Duration::ZERO)
+        }),
+        ("certificates.renew_before", |certificates| {
+            certificates.renew_before = Duration::ZERO
+        }),
+        ("certificates.expiry_warning", |certificates| {
+            certificates.expiry_warning = Duration::MAX
+        }),
+    ];
+    for (key, change) in cases {
+        let error = refused_on_server(|config| change(&mut config.certificates));
+        assert_eq!(error.key, key);
+    }
+}
+
+#[test]
 fn transport_values_that_cannot_work_are_refused() {
     type Change = fn(&mut TransportConfig);
     let cases: [(&str, Change); 13] = [

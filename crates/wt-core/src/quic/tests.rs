@@ -39,7 +39,10 @@ async fn pair(transport: &TransportConfig) -> Pair {
     server.validate().unwrap();
     client.validate().unwrap();
 
-    let listener = endpoint(transport, Some(server_config(&server).unwrap()));
+    let listener = endpoint(
+        transport,
+        Some(server_config(&server, &Certificates::new(&server)).unwrap()),
+    );
     let dialer = endpoint(transport, None);
     let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
     let connecting = dialer

@@ -1,5 +1,6 @@
 //! Sessions: what applications work with.
 
+mod claim;
 mod request;
 mod shared;
 mod ticket;
@@ -18,6 +19,7 @@ use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 use wt_proto::{Dialect, Dir, SessionId, SessionState, StreamId, stream_header};
 
+pub use self::claim::DatagramClaim;
 pub use self::request::{Accept, AnswerError, SessionRequest};
 pub(crate) use self::shared::{Answer, Heads, Shared};
 use crate::{
@@ -228,7 +230,7 @@ impl Session {
             streams_uni: (streams_opened + streams_accepted).saturating_sub(streams_bidi),
             stream_errors: counters.stream_errors.load(Relaxed),
             streams_active: shared.active_streams() as u64,
-            datagrams_sent: counters.datagrams_sent.load(Relaxed),
+            datagrams_sent: shared.datagrams_sent(),
             datagrams_received: counters.datagrams_received.load(Relaxed),
             datagrams_dropped: counters.datagrams_dropped.load(Relaxed),
             send_credit: shared.flow.as_ref().map(|f| f.send_data.available()),
@@ -467,8 +469,7 @@ impl Session {
     /// It changes with the path: ask again before sending. `None` when the peer takes no datagrams.
     #[must_use]
     pub fn max_datagram_size(&self) -> Option<usize> {
-        let max = self.shared().conn().quic().max_datagram_size()?;
-        max.checked_sub(wt_proto::datagram::header_len(self.id()))
+        self.shared().max_datagram_size()
     }
 
     /// Sends a datagram without waiting.
@@ -484,8 +485,20 @@ impl Session {
         let quic = self.shared().conn().quic();
         quic.send_datagram(datagram)
             .map_err(|e| self.datagram_error(e, payload.as_ref().len()))?;
-        count(&self.shared().counters.datagrams_sent);
+        self.shared().datagram_sent();
         Ok(())
+    }
+
+    /// Sends a datagram if there is room in the send buffer; returns whether there was.
+    ///
+    /// It takes the connection's lock once and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendDatagramError`].
+    #[inline]
+    pub fn try_send_datagram(&self, payload: impl AsRef<[u8]>) -> Result<bool, SendDatagramError> {
+        self.shared().try_send_datagram(payload.as_ref())
     }
 
     /// Sends a datagram, waiting for room in the send buffer.
@@ -501,9 +514,13 @@ impl Session {
         &self,
         payload: impl AsRef<[u8]>,
     ) -> Result<(), SendDatagramError> {
-        let len = payload.as_ref().len();
-        let datagram = self.datagram(payload.as_ref())?;
-        self.send_framed(datagram, len).await
+        let payload = payload.as_ref();
+        // Mostly there is room, and nothing to wait for.
+        if self.try_send_datagram(payload)? {
+            return Ok(());
+        }
+        let datagram = self.datagram(payload)?;
+        self.send_framed(datagram, payload.len()).await
     }
 
     /// Sends a datagram that has its prefix, waiting for room; `len` is the length of its payload.
@@ -524,27 +541,26 @@ impl Session {
             },
         };
         sent.map_err(|e| self.datagram_error(e, len))?;
-        count(&self.shared().counters.datagrams_sent);
+        self.shared().datagram_sent();
         Ok(())
     }
 
     fn datagram(&self, payload: &[u8]) -> Result<Bytes, SendDatagramError> {
-        if let Some(end) = self.shared().end() {
-            return Err(SendDatagramError::Session(end.clone()));
-        }
-        Ok(self.shared().frame_datagram(payload))
+        self.shared().datagram(payload)
     }
 
     fn datagram_error(&self, error: quinn::SendDatagramError, size: usize) -> SendDatagramError {
-        use quinn::SendDatagramError as Q;
-        match error {
-            Q::TooLarge => SendDatagramError::TooLarge {
-                size,
-                max: self.max_datagram_size().unwrap_or(0),
-            },
-            Q::ConnectionLost(error) => SendDatagramError::Session(self.shared().lost(error)),
-            Q::UnsupportedByPeer | Q::Disabled => SendDatagramError::Unsupported,
-        }
+        self.shared().datagram_error(error, size)
+    }
+
+    /// Returns the next datagram if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] when the session is over.
+    #[inline]
+    pub fn try_recv_datagram(&self) -> Result<Option<Bytes>, SessionError> {
+        self.shared().try_recv_datagram()
     }
 
     /// Waits for the next datagram.

@@ -5,13 +5,16 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicI32, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use slab::Slab;
@@ -26,6 +29,7 @@ use crate::{
     error::{ConnectError, SessionError},
     events::Event,
     lock::lock,
+    session::SendDatagramError,
     stats::{Counters, count},
     stream::{Slot, WriteError},
 };
@@ -167,12 +171,15 @@ pub(crate) struct Shared {
     /// When credit was announced last.
     renewed: Mutex<Option<Instant>>,
     datagrams: Mutex<VecDeque<Bytes>>,
+    /// How many there are, for a look without the lock.
+    datagrams_kept: AtomicUsize,
     datagram_arrived: Notify,
     /// What stands in front of each datagram.
     datagram_header: stream_header::Header,
-    /// Where outgoing datagrams are put together.
-    datagram_buffer: Mutex<BytesMut>,
+    outgoing_datagrams: Mutex<Arena>,
     reads_datagrams: AtomicBool,
+    /// A layer above has claimed the datagrams.
+    pub(super) datagrams_claimed: AtomicBool,
     end: OnceLock<SessionError>,
     ended_at: OnceLock<Instant>,
     /// The session was answered, or is over.
@@ -182,6 +189,13 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// The limits that the peer has announced, as far as it was told.
     pub(crate) known_limits: KnownLimits,
+}
+
+/// Where outgoing datagrams are put together, and counted, since it is locked anyway.
+#[derive(Debug, Default)]
+struct Arena {
+    buffer: BytesMut,
+    sent: u64,
 }
 
 /// The limits of the peer that [`Event`](crate::events::Event) told last.
@@ -227,10 +241,12 @@ impl Shared {
             credit_told: AtomicBool::new(false),
             renewed: Mutex::default(),
             datagrams: Mutex::default(),
+            datagrams_kept: AtomicUsize::new(0),
             datagram_arrived: Notify::new(),
             datagram_header: wt_proto::datagram::header(id),
-            datagram_buffer: Mutex::default(),
+            outgoing_datagrams: Mutex::default(),
             reads_datagrams: AtomicBool::new(false),
+            datagrams_claimed: AtomicBool::new(false),
             end: OnceLock::new(),
             ended_at: OnceLock::new(),
             changed: Notify::new(),
@@ -715,49 +731,157 @@ impl Shared {
 
     // ---- datagrams
 
+    /// Returns the largest payload of a datagram now.
+    pub(crate) fn max_datagram_size(&self) -> Option<usize> {
+        let max = self.conn.quic().max_datagram_size()?;
+        max.checked_sub(self.datagram_header.as_slice().len())
+    }
+
+    /// Puts the session's prefix before a payload, unless the session is over.
+    pub(crate) fn datagram(&self, payload: &[u8]) -> Result<Bytes, SendDatagramError> {
+        self.still_open()?;
+        Ok(self.frame_datagram(&mut lock(&self.outgoing_datagrams), payload))
+    }
+
+    fn still_open(&self) -> Result<(), SendDatagramError> {
+        match self.end() {
+            None => Ok(()),
+            Some(end) => Err(SendDatagramError::Session(end.clone())),
+        }
+    }
+
+    /// Counts a datagram that QUIC took.
+    pub(crate) fn datagram_sent(&self) {
+        lock(&self.outgoing_datagrams).sent += 1;
+    }
+
+    /// Returns how many datagrams QUIC took.
+    pub(crate) fn datagrams_sent(&self) -> u64 {
+        lock(&self.outgoing_datagrams).sent
+    }
+
+    pub(crate) fn datagram_error(
+        &self,
+        error: quinn::SendDatagramError,
+        size: usize,
+    ) -> SendDatagramError {
+        use quinn::SendDatagramError as Q;
+        match error {
+            Q::TooLarge => SendDatagramError::TooLarge {
+                size,
+                max: self.max_datagram_size().unwrap_or(0),
+            },
+            Q::ConnectionLost(error) => SendDatagramError::Session(self.lost(error)),
+            Q::UnsupportedByPeer | Q::Disabled => SendDatagramError::Unsupported,
+        }
+    }
+
+    /// Sends a datagram if QUIC has room for it.
+    pub(crate) fn try_send_datagram(&self, payload: &[u8]) -> Result<bool, SendDatagramError> {
+        self.still_open()?;
+        let datagram = {
+            let mut arena = lock(&self.outgoing_datagrams);
+            // It mostly goes.
+            arena.sent += 1;
+            self.frame_datagram(&mut arena, payload)
+        };
+        let sent = self.conn.quic().send_datagram_wait(datagram);
+        let refused = match sent.now_or_never() {
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) => Err(self.datagram_error(error, payload.len())),
+            None => Ok(false),
+        };
+        lock(&self.outgoing_datagrams).sent -= 1;
+        refused
+    }
+
     /// Keeps a datagram for the application; the oldest goes when there are too many.
     pub(crate) fn push_datagram(&self, datagram: Bytes) {
         count(&self.counters.datagrams_received);
         let mut queue = lock(&self.datagrams);
+        // Who takes one wakes the next as long as there are more: a reader is woken once for all that come together.
+        let first = queue.is_empty();
         if queue.len() >= self.conn.limits().datagram_queue {
             queue.pop_front();
             count(&self.counters.datagrams_dropped);
         }
         queue.push_back(datagram);
+        self.datagrams_kept.store(queue.len(), SeqCst);
         drop(queue);
-        self.datagram_arrived.notify_one();
+        if first {
+            self.datagram_arrived.notify_one();
+        }
     }
 
     pub(crate) fn pop_datagram(&self) -> Option<Bytes> {
-        lock(&self.datagrams).pop_front()
+        // Mostly there are none, and nothing to lock.
+        if self.datagrams_kept.load(SeqCst) == 0 {
+            return None;
+        }
+        let mut queue = lock(&self.datagrams);
+        let datagram = queue.pop_front();
+        let left = queue.len();
+        self.datagrams_kept.store(left, SeqCst);
+        drop(queue);
+        if left > 0 {
+            self.datagram_arrived.notify_one();
+        }
+        datagram
     }
 
-    pub(crate) async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
-        if !self.reads_datagrams.swap(true, SeqCst) {
+    /// Takes a datagram that is there.
+    pub(crate) fn try_recv_datagram(&self) -> Result<Option<Bytes>, SessionError> {
+        if !self.reads_datagrams.load(SeqCst) && !self.reads_datagrams.swap(true, SeqCst) {
             self.conn.datagram_reader_came();
         }
         loop {
             if let Some(datagram) = self.pop_datagram() {
-                return Ok(datagram);
+                return Ok(Some(datagram));
             }
             if let Some(end) = self.end() {
                 return Err(end.clone());
             }
             // When several sessions want datagrams, the driver hands them out.
-            let reads = self.conn.reads_datagrams_itself();
-            // Under load there is mostly one already, and nothing to wait for.
-            let at_once = || self.conn.quic().read_datagram().now_or_never();
-            let datagram = match reads.then(at_once).flatten() {
-                Some(datagram) => datagram,
-                None => match self.next_datagram(reads).await {
-                    Some(datagram) => datagram,
-                    None => continue,
-                },
+            if !self.conn.reads_datagrams_itself() {
+                return Ok(None);
+            }
+            let Some(datagram) = self.conn.quic().read_datagram().now_or_never() else {
+                return Ok(None);
             };
-            let datagram = datagram.map_err(|error| self.lost(error))?;
-            // It may be for another session of the connection.
-            if let Some(datagram) = self.conn.route_datagram(datagram, self.id) {
-                count(&self.counters.datagrams_received);
+            if let Some(datagram) = self.own_datagram(datagram)? {
+                return Ok(Some(datagram));
+            }
+        }
+    }
+
+    /// Takes the payload of what QUIC gave; it may be for another session of the connection.
+    fn own_datagram(
+        &self,
+        datagram: Result<Bytes, quinn::ConnectionError>,
+    ) -> Result<Option<Bytes>, SessionError> {
+        let mut datagram = datagram.map_err(|error| self.lost(error))?;
+        let header = self.datagram_header.as_slice();
+        let own = if datagram.starts_with(header) {
+            datagram.advance(header.len());
+            Some(datagram)
+        } else {
+            self.conn.route_datagram(datagram, self.id)
+        };
+        if own.is_some() {
+            count(&self.counters.datagrams_received);
+        }
+        Ok(own)
+    }
+
+    pub(crate) async fn recv_datagram(&self) -> Result<Bytes, SessionError> {
+        loop {
+            if let Some(datagram) = self.try_recv_datagram()? {
+                return Ok(datagram);
+            }
+            let reads = self.conn.reads_datagrams_itself();
+            if let Some(datagram) = self.next_datagram(reads).await
+                && let Some(datagram) = self.own_datagram(datagram)?
+            {
                 return Ok(datagram);
             }
         }
@@ -785,16 +909,16 @@ impl Shared {
     }
 
     /// Puts the session's prefix before a payload.
-    pub(crate) fn frame_datagram(&self, payload: &[u8]) -> Bytes {
+    fn frame_datagram(&self, arena: &mut Arena, payload: &[u8]) -> Bytes {
         /// What is reserved at a time, so that most datagrams allocate nothing.
         const ARENA: usize = 16 * 1024;
-        let header = &self.datagram_header;
-        let len = header.as_slice().len() + payload.len();
-        let mut buffer = lock(&self.datagram_buffer);
+        let header = self.datagram_header.as_slice();
+        let len = header.len() + payload.len();
+        let buffer = &mut arena.buffer;
         if buffer.capacity() < len {
             buffer.reserve(len.max(ARENA));
         }
-        buffer.extend_from_slice(header.as_slice());
+        buffer.extend_from_slice(header);
         buffer.extend_from_slice(payload);
         buffer.split().freeze()
     }

@@ -82,6 +82,12 @@ pub enum TlsError {
         "cannot make a certificate with this validity: it must be longer than its backdating and end before the year 9999"
     )]
     InvalidValidity,
+    /// A server has as many certificates as it may.
+    #[error("the server has as many certificates as `certificates.max` allows: {max}")]
+    TooManyCertificates {
+        /// How many there may be.
+        max: usize,
+    },
     /// Making a certificate failed.
     #[error("cannot make a certificate: {reason}")]
     Generate {

@@ -37,10 +37,33 @@ pub struct Identity {
     key: Arc<PrivateKeyDer<'static>>,
     hash: CertificateHash,
     spki_hash: [u8; 32],
+    not_before: SystemTime,
     not_after: SystemTime,
-    /// The files that chain and key were read from.
-    files: Option<Arc<(PathBuf, PathBuf)>>,
+    names: Arc<[String]>,
+    origin: Origin,
 }
+
+/// Where an identity comes from, which says how there may be a newer one.
+#[derive(Clone)]
+enum Origin {
+    /// From memory: it stays as it is.
+    Given,
+    /// Read from files.
+    Files(Arc<Files>),
+    /// Made by this crate.
+    Made(Arc<SelfSigned>),
+}
+
+/// The files that chain and key were read from.
+struct Files {
+    chain: PathBuf,
+    key: PathBuf,
+    /// Of what was in them.
+    digest: Digest,
+}
+
+/// Tells contents of a pair of files apart.
+pub(super) type Digest = [u8; 32];
 
 impl Identity {
     /// Makes a self-signed certificate for DNS names and IP addresses.
@@ -54,8 +77,15 @@ impl Identity {
 
     /// Makes a self-signed certificate as described.
     pub fn self_signed_with(options: &SelfSigned) -> Result<Self, TlsError> {
-        let (chain, key) = options.generate()?;
-        Self::from_der(chain, key)
+        Self::made(options, SystemTime::now())
+    }
+
+    /// Makes a self-signed certificate whose time begins at `now`.
+    pub(super) fn made(options: &SelfSigned, now: SystemTime) -> Result<Self, TlsError> {
+        let (chain, key) = options.generate(now)?;
+        let mut identity = Self::from_der(chain, key)?;
+        identity.origin = Origin::Made(Arc::new(options.clone()));
+        Ok(identity)
     }
 
     /// Takes a certificate chain, the own certificate first, and its private key, as DER.
@@ -80,11 +110,7 @@ impl Identity {
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, TlsError> {
-        let (chain, key) = (chain.as_ref(), key.as_ref());
-        let places = (chain.display().to_string(), key.display().to_string());
-        let mut identity = Self::parse(&read(chain)?, &read(key)?, &places.0, &places.1)?;
-        identity.files = Some(Arc::new((chain.to_owned(), key.to_owned())));
-        Ok(identity)
+        Contents::read(chain.as_ref(), key.as_ref())?.identity()
     }
 
     fn parse(
@@ -141,10 +167,12 @@ impl Identity {
         Ok(Self {
             hash,
             spki_hash: sha256(&spki),
+            not_before: leaf.begins(),
             not_after: leaf.expires(),
+            names: leaf.names.into(),
             key: Arc::new(key),
             certified: Arc::new(CertifiedKey::new(chain, signer)),
-            files: None,
+            origin: Origin::Given,
         })
     }
 
@@ -169,6 +197,16 @@ impl Identity {
         BASE64.encode(self.spki_hash)
     }
 
+    /// Returns the DNS names and IP addresses that the own certificate is for (subjectAltName); `*.` begins a wildcard.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Returns from when on the own certificate is valid.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
     /// Returns when the own certificate expires.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
@@ -188,13 +226,73 @@ impl Identity {
 
     /// Returns the files that chain and key were read from; `None` when they were given otherwise.
     pub fn files(&self) -> Option<(&Path, &Path)> {
-        let files = self.files.as_deref()?;
-        Some((&files.0, &files.1))
+        match &self.origin {
+            Origin::Files(files) => Some((&files.chain, &files.key)),
+            _ => None,
+        }
+    }
+
+    /// Returns what the certificate was made of; `None` when it was not made here by [`Self::self_signed`] or
+    /// [`Self::self_signed_with`].
+    pub fn self_signed_options(&self) -> Option<&SelfSigned> {
+        match &self.origin {
+            Origin::Made(options) => Some(options),
+            _ => None,
+        }
+    }
+
+    /// What was in the files when they were read.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match &self.origin {
+            Origin::Files(files) => Some(files.digest),
+            _ => None,
+        }
+    }
+
+    /// Whether clients see the same of both.
+    pub(super) fn shows_same(&self, other: &Self) -> bool {
+        self.chain() == other.chain()
+    }
+
+    /// Whether both are clones of one.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.certified, &other.certified)
     }
 
     /// Returns the chain and key as rustls takes them.
     pub(super) fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
+    }
+}
+
+/// What is in a pair of files.
+pub(super) struct Contents {
+    files: (PathBuf, PathBuf),
+    chain: Vec<u8>,
+    key: Vec<u8>,
+    pub(super) digest: Digest,
+}
+
+impl Contents {
+    pub(super) fn read(chain: &Path, key: &Path) -> Result<Self, TlsError> {
+        let files = (chain.to_owned(), key.to_owned());
+        let (chain, key) = (read(chain)?, read(key)?);
+        let digest = sha256(&[sha256(&chain), sha256(&key)].concat());
+        Ok(Self {
+            files,
+            chain,
+            key,
+            digest,
+        })
+    }
+
+    pub(super) fn identity(self) -> Result<Identity, TlsError> {
+        let (chain, key) = self.files;
+        let places = (chain.display().to_string(), key.display().to_string());
+        let mut identity = Identity::parse(&self.chain, &self.key, &places.0, &places.1)?;
+        let digest = self.digest;
+        identity.origin = Origin::Files(Arc::new(Files { chain, key, digest }));
+        Ok(identity)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Certificates that vouch for themselves.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
@@ -50,11 +50,12 @@ impl SelfSigned {
         self
     }
 
-    /// Makes a key and the certificate.
+    /// Makes a key and the certificate, as of `now`.
     pub(super) fn generate(
         &self,
+        now: SystemTime,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-        let params = self.params()?;
+        let params = self.params(now)?;
         let key =
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| generate(&error))?;
         let certificate = params.self_signed(&key).map_err(|error| generate(&error))?;
@@ -62,7 +63,7 @@ impl SelfSigned {
         Ok((vec![certificate.into()], key.into()))
     }
 
-    fn params(&self) -> Result<CertificateParams, TlsError> {
+    fn params(&self, now: SystemTime) -> Result<CertificateParams, TlsError> {
         let mut params = CertificateParams::default();
         params.subject_alt_names = self.alt_names()?;
         params.distinguished_name = DistinguishedName::new();
@@ -74,9 +75,7 @@ impl SelfSigned {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        (params.not_before, params.not_after) = self
-            .dates(OffsetDateTime::now_utc())
-            .ok_or(TlsError::InvalidValidity)?;
+        (params.not_before, params.not_after) = self.dates(now).ok_or(TlsError::InvalidValidity)?;
         Ok(params)
     }
 
@@ -89,10 +88,12 @@ impl SelfSigned {
         self.names.iter().map(|name| alt_name(name)).collect()
     }
 
-    fn dates(&self, now: OffsetDateTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
+    fn dates(&self, now: SystemTime) -> Option<(OffsetDateTime, OffsetDateTime)> {
         if self.validity <= self.backdate {
             return None;
         }
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+        let now = OffsetDateTime::from_unix_timestamp(now.try_into().ok()?).ok()?;
         let not_before = now.checked_sub(self.backdate.try_into().ok()?)?;
         let not_after = not_before.checked_add(self.validity.try_into().ok()?)?;
         (not_before.year() >= 1970 && not_after.year() < 9999).then_some((not_before, not_after))

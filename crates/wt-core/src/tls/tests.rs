@@ -43,7 +43,12 @@ impl Outcome {
 }
 
 fn handshake(server: &ServerConfig, client: &ClientConfig) -> Outcome {
-    shake(super::server(server).unwrap(), client)
+    shake(server_tls(server), client)
+}
+
+fn server_tls(config: &ServerConfig) -> Arc<rustls::ServerConfig> {
+    let shown = Certificates::new(config).shown();
+    Arc::new(super::server(config, shown).unwrap())
 }
 
 fn shake(server: Arc<rustls::ServerConfig>, client: &ClientConfig) -> Outcome {
@@ -248,7 +253,7 @@ fn insecure_accepts_what_everyone_else_refuses() {
 fn server_has_to_own_the_key_of_its_certificate() {
     let (shown, owned) = (localhost(), localhost());
     let stolen = CertifiedKey::new(shown.chain().to_vec(), Arc::clone(&owned.certified().key));
-    let mut server = Arc::unwrap_or_clone(super::server(&server_showing(&owned)).unwrap());
+    let mut server = Arc::unwrap_or_clone(server_tls(&server_showing(&owned)));
     server.cert_resolver = Arc::new(SingleCertAndKey::from(stolen));
     let server = Arc::new(server);
     for client in [

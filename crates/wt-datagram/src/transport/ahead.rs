@@ -1,4 +1,7 @@
 //! How much lies in QUIC's buffer, where nothing is overtaken any more.
+//!
+//! A datagram that tells when it leaves costs as much as many that do not. QUIC sends in order, so it is enough that
+//! one in a while tells, for itself and for those before it.
 
 use std::sync::{
     Arc,
@@ -17,9 +20,6 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// What QUIC counts for a datagram besides its payload, about.
-    const OVERHEAD: usize = 32;
-
     pub(super) fn new(limit: usize, pump: Arc<Notify>) -> Self {
         Self {
             bytes: AtomicUsize::new(0),
@@ -28,13 +28,26 @@ impl Ahead {
         }
     }
 
-    /// Returns whether QUIC may have another one. It always may when it has none.
-    pub(super) fn has_room(&self) -> bool {
-        self.bytes.load(SeqCst) < self.limit
+    /// Returns whether QUIC may have another one beside `untold` bytes. It always may when it has none.
+    pub(super) fn has_room(&self, untold: usize) -> bool {
+        self.bytes.load(SeqCst) + untold < self.limit
     }
 
-    pub(super) fn ticket(self: &Arc<Self>, len: usize) -> Ticket {
-        let bytes = len + Self::OVERHEAD;
+    /// Returns about how many bytes a datagram of that length takes on the wire: with its frame, and with its part of
+    /// what a packet takes.
+    pub(super) const fn cost(len: usize) -> usize {
+        len + len / 24 + 4
+    }
+
+    /// Returns whether, with so many bytes of which nobody tells, the next datagram should.
+    ///
+    /// Those that never tell are few, so that all but an eighth of a full buffer is told of.
+    pub(super) const fn should_tell(&self, untold: usize) -> bool {
+        untold > self.limit / 8
+    }
+
+    /// Makes what tells that so many bytes have left.
+    pub(super) fn ticket(self: &Arc<Self>, bytes: usize) -> Ticket {
         self.bytes.fetch_add(bytes, SeqCst);
         Ticket {
             ahead: self.clone(),
@@ -43,7 +56,7 @@ impl Ahead {
     }
 }
 
-/// A datagram that QUIC has; dropped when it leaves.
+/// Bytes that QUIC has; dropped when they have left.
 #[derive(Debug)]
 pub(super) struct Ticket {
     ahead: Arc<Ahead>,

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::{runtime, sync::Notify, task::AbortHandle};
 use wt_core::Session;
 
@@ -120,20 +119,33 @@ impl Incoming {
 
     /// Takes datagrams as they arrive until the session ends.
     async fn read(self: Arc<Self>) {
+        /// How many may have one time of arrival.
+        const BATCH: usize = 64;
         loop {
-            match self.session.recv_datagram().await {
-                Ok(data) => self.keep(self.stamp(data)).await,
+            let mut next = match self.session.recv_datagram().await {
+                Ok(data) => Some(data),
                 Err(end) => return self.inbox.end(end.into()),
+            };
+            // Those that are there arrived together.
+            let arrived = Instant::now();
+            for _ in 0..BATCH {
+                let Some(data) = next else { break };
+                self.keep(self.stamp(data, arrived)).await;
+                // An end is told by the next round.
+                next = self.session.try_recv_datagram().ok().flatten();
+            }
+            if let Some(data) = next {
+                self.keep(self.stamp(data, arrived)).await;
             }
             tokio::task::coop::consume_budget().await;
         }
     }
 
-    fn stamp(&self, data: Bytes) -> Datagram {
+    fn stamp(&self, data: Bytes, arrived: Instant) -> Datagram {
         Datagram {
             data,
             sequence: self.arrived.fetch_add(1, SeqCst),
-            arrived: Instant::now(),
+            arrived,
             max_age: None,
         }
     }
@@ -201,10 +213,8 @@ impl Incoming {
                 return Err(ReceiveError::Closed);
             }
             if !self.buffered.load(SeqCst) {
-                return match self.session.recv_datagram().now_or_never() {
-                    Some(data) => Ok(Some(self.fresh(data?))),
-                    None => Ok(None),
-                };
+                let data = self.session.try_recv_datagram()?;
+                return Ok(data.map(|data| self.fresh(data)));
             }
             let Some(datagram) = self.inbox.pop()? else {
                 return Ok(None);
@@ -246,11 +256,8 @@ impl Incoming {
         const MOST: usize = 1 << 16;
         let mut number = self.inbox.weed(|_| false).len();
         if !self.buffered.load(SeqCst) {
-            let one = || self.session.recv_datagram().now_or_never();
-            number += std::iter::from_fn(one)
-                .take(MOST)
-                .take_while(Result::is_ok)
-                .count();
+            let one = || self.session.try_recv_datagram().ok().flatten();
+            number += std::iter::from_fn(one).take(MOST).count();
         }
         self.inbox.taken.notify_one();
         self.dropped(DropReason::Cleared, number);

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime, task::AbortHandle, time};
 use wt_core::{
-    Session,
+    DatagramClaim, Session,
     events::Events,
     observe::{Observe, Snapshot, State},
 };
@@ -36,7 +36,8 @@ use crate::{
 /// The datagrams of a session, with queues, priorities, times to live and figures.
 ///
 /// A cheap handle: clones speak of the same transport. It is closed when all its handles are dropped; the session
-/// lives on. There should be one transport for a session: what one receives, another does not.
+/// lives on. A session has one transport at a time, since what one received, another would not: a second one is
+/// refused.
 ///
 /// # Sending
 ///
@@ -71,6 +72,8 @@ struct Handle {
     runtime: runtime::Handle,
     heartbeat: Mutex<Option<AbortHandle>>,
     closed: AtomicBool,
+    /// Given back when the transport is closed.
+    claim: Mutex<Option<DatagramClaim>>,
 }
 
 impl Handle {
@@ -81,6 +84,7 @@ impl Handle {
         }
         self.outgoing.end(SendError::Closed);
         self.incoming.close();
+        drop(lock(&self.claim).take());
         if first {
             self.counters.events.emit(DatagramEvent::Closed);
             self.counters.events.close();
@@ -99,7 +103,8 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NoRuntime`] outside of a tokio runtime.
+    /// [`OpenError::NoRuntime`] outside of a tokio runtime, [`OpenError::Taken`] when the session has a
+    /// transport already that is not closed.
     pub fn new(session: Session) -> Result<Self, OpenError> {
         Self::with_config(session, &DatagramConfig::default())
     }
@@ -108,10 +113,12 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when the configuration cannot work, or outside of a tokio runtime.
+    /// [`OpenError`] when the configuration cannot work, outside of a tokio runtime, or when the session
+    /// has a transport already that is not closed.
     pub fn with_config(session: Session, config: &DatagramConfig) -> Result<Self, OpenError> {
         config.validate()?;
         let runtime = runtime::Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
+        let claim = session.claim_datagrams().ok_or(OpenError::Taken)?;
         let counters = Arc::<Counters>::default();
         Ok(Self(Arc::new(Handle {
             outgoing: Arc::new(Outgoing::new(
@@ -126,6 +133,7 @@ impl DatagramTransport {
             runtime,
             heartbeat: Mutex::default(),
             closed: AtomicBool::new(false),
+            claim: Mutex::new(Some(claim)),
         })))
     }
 
@@ -172,7 +180,11 @@ impl DatagramTransport {
     ///
     /// See [`SendError`].
     pub async fn send(&self, data: impl Payload) -> Result<(), SendError> {
-        self.send_with(data, SendOptions::new()).await
+        let options = SendOptions::new();
+        match self.0.outgoing.send_now(data.as_ref(), options) {
+            Some(sent) => sent,
+            None => self.0.outgoing.send(data, options).await,
+        }
     }
 
     /// Sends a datagram.
@@ -192,7 +204,10 @@ impl DatagramTransport {
         data: impl Payload,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        self.0.outgoing.send(data, options).await
+        match self.0.outgoing.send_now(data.as_ref(), options) {
+            Some(sent) => sent,
+            None => self.0.outgoing.send(data, options).await,
+        }
     }
 
     /// Sends a datagram of low priority without waiting.
@@ -283,7 +298,11 @@ impl DatagramTransport {
     ///
     /// [`ReceiveError`] when the transport was closed or the session has ended.
     pub async fn receive(&self) -> Result<Bytes, ReceiveError> {
-        let taken = self.0.incoming.receive().await?;
+        // Under load there is mostly one, and nothing to wait for.
+        let taken = match self.0.incoming.try_receive()? {
+            Some(taken) => taken,
+            None => self.0.incoming.receive().await?,
+        };
         Ok(self.data(taken))
     }
 

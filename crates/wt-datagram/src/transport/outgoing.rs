@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     DatagramConfig, DropPolicy, DropReason, Payload, Priority, QueueStats, SendError, SendOptions,
-    counters::Counters, lock::lock,
+    counters::{Batch, Counters},
+    lock::lock,
 };
 
 /// How many datagrams the pump hands over before it lets others have the queue.
@@ -62,6 +63,8 @@ struct State {
     lanes: Lanes,
     /// The pump waits for QUIC with a datagram in its hands.
     carrying: bool,
+    /// Bytes that QUIC got since the last ticket.
+    untold: usize,
     end: Option<SendError>,
     pump: Option<AbortHandle>,
 }
@@ -168,20 +171,52 @@ impl Outgoing {
         })
     }
 
+    /// Sends a datagram if it need not wait: no future, no clock, no copy of what is borrowed.
+    #[inline]
+    pub(super) fn send_now(
+        &self,
+        data: &[u8],
+        options: SendOptions,
+    ) -> Option<Result<(), SendError>> {
+        if options.is_plain() {
+            if self.is_straight() {
+                return self.straight(data);
+            }
+        } else if !self.lanes_used.load(Relaxed) {
+            self.lanes_used.store(true, Relaxed);
+        }
+        if self.waiting.load(SeqCst) > 0 || options.ttl.is_some_and(|ttl| ttl.is_zero()) {
+            return None;
+        }
+        let mut state = lock(&self.state);
+        let sent = self.next_in_turn(&mut state, data)?;
+        drop(state);
+        Some(self.account(sent, data.len(), None))
+    }
+
+    /// Gives a datagram to QUIC unless others come first; `None` when it has to wait.
+    fn next_in_turn(
+        &self,
+        state: &mut State,
+        data: &[u8],
+    ) -> Option<Result<(), SendDatagramError>> {
+        let free = state.lanes.is_empty() && !state.carrying && state.end.is_none();
+        if free && self.may_go(state) {
+            self.hand_over(state, data)
+        } else {
+            None
+        }
+    }
+
     /// Sends or queues a datagram, and waits for room in the queue where that is the policy.
     pub(super) async fn send(
         self: &Arc<Self>,
         data: impl Payload,
         options: SendOptions,
     ) -> Result<(), SendError> {
-        if options.is_plain() {
-            if self.policy == DropPolicy::Wait && self.is_straight() {
-                // Whoever waits anyway can wait for QUIC.
-                return self.send_straight(data.as_ref()).await;
-            }
-            if let Some(sent) = self.straight(data.as_ref()) {
-                return sent;
-            }
+        if options.is_plain() && self.policy == DropPolicy::Wait && self.is_straight() {
+            // Whoever waits anyway can wait for QUIC.
+            return self.send_straight(data.as_ref()).await;
         }
         let data = data.into_bytes();
         let times = self.times(options)?;
@@ -268,8 +303,17 @@ impl Outgoing {
         if !self.is_straight() {
             return None;
         }
-        let sent = self.session.send_datagram_wait(data).now_or_never()?;
+        let sent = self.try_session(data)?;
         Some(self.account(sent, data.len(), None))
+    }
+
+    /// Gives a datagram to QUIC; `None` when it has no room.
+    fn try_session(&self, data: &[u8]) -> Option<Result<(), SendDatagramError>> {
+        match self.session.try_send_datagram(data) {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Sends a datagram in its turn, or queues it.
@@ -289,30 +333,37 @@ impl Outgoing {
         if let Some(end) = &state.end {
             return Err(end.clone());
         }
-        if state.lanes.is_empty()
-            && !state.carrying
-            && self.may_go()
-            && let Some(sent) = self.hand_over(data)
-        {
+        if let Some(sent) = self.next_in_turn(&mut state, data) {
             return self.account(sent, data.len(), None).map(|()| Put::Taken);
         }
         self.enqueue(&mut state, data, options.priority, times)
     }
 
     /// Returns whether QUIC may have another datagram as far as the lanes are concerned.
-    fn may_go(&self) -> bool {
-        !self.lanes_used.load(Relaxed) || self.ahead.has_room()
+    fn may_go(&self, state: &State) -> bool {
+        !self.lanes_used.load(Relaxed) || self.ahead.has_room(state.untold)
     }
 
     /// Gives a datagram to QUIC; `None` when it has no room.
-    fn hand_over(&self, data: &Bytes) -> Option<Result<(), SendDatagramError>> {
-        if self.lanes_used.load(Relaxed) {
-            let ticket = self.ahead.ticket(data.len());
-            let send = self.session.send_datagram_with_ticket(data, ticket);
-            send.now_or_never()
-        } else {
-            self.session.send_datagram_wait(data).now_or_never()
+    fn hand_over(&self, state: &mut State, data: &[u8]) -> Option<Result<(), SendDatagramError>> {
+        if !self.lanes_used.load(Relaxed) {
+            return self.try_session(data);
         }
+        let untold = state.untold + Ahead::cost(data.len());
+        if !self.ahead.should_tell(untold) {
+            let sent = self.try_session(data)?;
+            if sent.is_ok() {
+                state.untold = untold;
+            }
+            return Some(sent);
+        }
+        let ticket = self.ahead.ticket(untold);
+        let send = self.session.send_datagram_with_ticket(data, ticket);
+        let sent = send.now_or_never()?;
+        if sent.is_ok() {
+            state.untold = 0;
+        }
+        Some(sent)
     }
 
     /// Counts what QUIC said to a datagram, which `waited` if it was queued.
@@ -516,12 +567,14 @@ impl Outgoing {
         }
         let now = Instant::now();
         let mut gone = 0;
+        let mut batch = Batch::default();
+        let listened = self.counters.events.has_listeners();
         let found = loop {
             if state.lanes.is_empty() {
                 self.empty.notify_waiters();
                 break Found::Nothing;
             }
-            if !self.may_go() {
+            if !self.may_go(&state) {
                 break Found::Nothing;
             }
             if gone == BATCH {
@@ -532,16 +585,21 @@ impl Outgoing {
             };
             if waiting.is_expired(now) {
                 self.dropped(DropReason::Expired, 1);
-            } else if let Some(sent) = self.hand_over(&waiting.data) {
+            } else if let Some(sent) = self.hand_over(&mut state, &waiting.data) {
                 let waited = now.saturating_duration_since(waiting.since);
-                // An error is counted; the end of the session is noticed by `run`.
-                let _ = self.account(sent, waiting.data.len(), Some(waited));
+                if sent.is_ok() && !listened {
+                    batch.add(waiting.data.len(), waited);
+                } else {
+                    // An error is counted; the end of the session is noticed by `run`.
+                    let _ = self.account(sent, waiting.data.len(), Some(waited));
+                }
             } else {
                 state.carrying = true;
                 break Found::Full(waiting);
             }
             gone += 1;
         };
+        self.counters.sent_batch(&batch);
         self.left(&state, gone);
         found
     }
@@ -551,7 +609,7 @@ impl Outgoing {
         let data = &waiting.data;
         let send = async {
             if self.lanes_used.load(Relaxed) {
-                let ticket = self.ahead.ticket(data.len());
+                let ticket = self.ahead.ticket(Ahead::cost(data.len()));
                 self.session.send_datagram_with_ticket(data, ticket).await
             } else {
                 self.session.send_datagram_wait(data).await

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     CallError,
-    handle::{Answer, encode_params},
+    handle::{Answer, encode_params, new_id},
     message,
 };
 
@@ -57,7 +57,7 @@ impl Batch {
         method: impl Into<String>,
         params: impl Serialize,
     ) -> BatchCall<R> {
-        let id = Some(Uuid::new_v4());
+        let id = Some(new_id());
         self.entries
             .push((id, method.into(), encode_params(&params)));
         self.calls += 1;
@@ -80,7 +80,7 @@ impl Batch {
             return Err(CallError::BatchSize { size, max });
         }
         let mut ids = Vec::with_capacity(self.calls);
-        let mut frame = message::frame();
+        let mut frame = message::frame(message::ENVELOPE);
         let mut separator = "[";
         for (id, method, params) in self.entries {
             if method.is_empty() {

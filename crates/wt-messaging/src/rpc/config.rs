@@ -27,6 +27,10 @@ pub struct RpcConfig {
     pub queue: usize,
     /// How many bytes these may take together. 4 MiB by default.
     pub queue_bytes: usize,
+    /// How many bytes of answers may wait to be written, because the peer reads slowly, beside one of
+    /// [`Self::max_message_size`]. Beyond that no handler starts on a stream that all calls share, and answers of those
+    /// that run are replaced with [`RpcErrorCode::BUSY`](super::RpcErrorCode::BUSY). 32 MiB by default.
+    pub answer_bytes: usize,
     /// How many calls and notifications a batch may have. 100 by default.
     pub batch: usize,
     /// How long a request may take to arrive when each call has its own stream. 10 s by default.
@@ -46,6 +50,7 @@ impl Default for RpcConfig {
             concurrency: 100,
             queue: 256,
             queue_bytes: 4 << 20,
+            answer_bytes: 32 << 20,
             batch: 100,
             request_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
@@ -106,6 +111,13 @@ impl RpcConfig {
     #[must_use]
     pub const fn with_queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Self::answer_bytes`].
+    #[must_use]
+    pub const fn with_answer_bytes(mut self, bytes: usize) -> Self {
+        self.answer_bytes = bytes;
         self
     }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -16,7 +17,7 @@ use wt_core::{BiStream, RecvStream, SendStream};
 
 use super::{
     RpcEnd, RpcError, RpcErrorCode,
-    handle::{Answer, Shared},
+    handle::{Answer, Kept, Shared},
     message::{self, HEAD, Incoming, Item, RawRequest},
     methods,
     wire::{self, BatchReply},
@@ -25,6 +26,9 @@ use crate::frame::{self, Decoder};
 
 /// From how many unwritten bytes on no more answers and requests of our own are added.
 const HIGH_WATER: usize = 64 * 1024;
+
+/// Messages that are taken at a time. Fewer, and each costs more to write; more, and the peer has nothing to do meanwhile.
+const BATCH: usize = 16;
 
 /// Reads requests and answers, has handlers run, and writes.
 pub(super) struct Driver {
@@ -35,14 +39,15 @@ pub(super) struct Driver {
     out: BytesMut,
     /// Frames of our calls.
     commands: mpsc::Receiver<Bytes>,
-    stop: watch::Receiver<bool>,
-    running: JoinSet<Answer>,
+    running: JoinSet<(Answer, Kept)>,
     jobs: HashMap<Id, Job>,
     /// Requests that wait for a handler to end, and what batch they are of.
     queue: VecDeque<(RawRequest, Option<u64>)>,
     queued_bytes: usize,
     batches: HashMap<u64, BatchReply>,
     next_batch: u64,
+    /// Others have had their turn before what is in `out` is written.
+    stepped_back: bool,
 }
 
 /// A request whose handler runs.
@@ -53,20 +58,11 @@ struct Job {
     abort: AbortHandle,
 }
 
-/// What happened next.
-enum Event {
-    Written,
-    Payload(Bytes),
-    Done(Result<(Id, Answer), JoinError>),
-    Command(Bytes),
-}
-
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
         stream: BiStream,
         commands: mpsc::Receiver<Bytes>,
-        stop: watch::Receiver<bool>,
     ) -> Self {
         let (send, recv) = stream.split();
         Self {
@@ -76,27 +72,33 @@ impl Driver {
             decoder: Decoder::default(),
             out: BytesMut::new(),
             commands,
-            stop,
             running: JoinSet::new(),
             jobs: HashMap::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             batches: HashMap::new(),
             next_batch: 0,
+            stepped_back: false,
         }
     }
 
-    /// Runs to the end.
-    pub(super) async fn run(mut self) {
+    /// Runs to the end, which comes at the latest with the sign to stop.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let end = loop {
-            if let Err(end) = self.turn(true).await {
+            let turn = tokio::select! {
+                biased;
+                _ = stop.changed() => break RpcEnd::Closed,
+                turn = self.turn(true) => turn,
+            };
+            if let Err(end) = turn {
                 break end;
             }
         };
         tracing::debug!(%end, "RPC ends");
+        self.shared.refuse(&end);
         // Nobody sends any more who is not told that it was in vain.
         self.commands.close();
-        self.shared.refuse(&end);
+        self.shared.forget();
         let deadline = Instant::now() + self.shared.config.close_timeout;
         let in_order = match &end {
             RpcEnd::Closed => {
@@ -132,46 +134,56 @@ impl Driver {
         true
     }
 
-    /// Waits for the next thing to happen and deals with it.
+    /// Waits until something happens and deals with it.
     async fn turn(&mut self, open: bool) -> Result<(), RpcEnd> {
+        poll_fn(|cx| self.poll_turn(open, cx)).await
+    }
+
+    /// Takes what is there, then writes what comes of it in one go.
+    fn poll_turn(&mut self, open: bool, cx: &mut Context<'_>) -> Poll<Result<(), RpcEnd>> {
+        let mut progress = self.stepped_back;
+        let max = self.shared.config.max_message_size;
+        if open && !self.stepped_back {
+            for _ in 0..BATCH {
+                let payload = wire::poll_payload(&mut self.recv, &mut self.decoder, max, cx);
+                let Poll::Ready(payload) = payload else { break };
+                self.incoming(&payload?)?;
+                progress = true;
+            }
+        }
+        while self.out.len() < HIGH_WATER {
+            let done = self.running.poll_join_next_with_id(cx);
+            let Poll::Ready(Some(done)) = done else { break };
+            self.done(done);
+            progress = true;
+        }
         self.start_queued();
-        let Self {
-            shared,
-            send,
-            recv,
-            decoder,
-            out,
-            commands,
-            stop,
-            running,
-            ..
-        } = self;
-        let max = shared.config.max_message_size;
-        let (empty, room) = (out.is_empty(), out.len() < HIGH_WATER);
-        let event = tokio::select! {
-            _ = stop.changed(), if open => return Err(RpcEnd::Closed),
-            written = poll_fn(|cx| frame::poll_write(send, out, cx)), if !empty => {
-                written?;
-                Event::Written
-            }
-            payload = poll_fn(|cx| wire::poll_payload(recv, decoder, max, cx)), if open => {
-                Event::Payload(payload?)
-            }
-            Some(done) = running.join_next_with_id(), if room => Event::Done(done),
-            Some(frame) = commands.recv(), if open && room => Event::Command(frame),
-            else => return Ok(()),
-        };
-        match event {
-            Event::Written => Ok(()),
-            Event::Command(frame) => {
-                self.out.extend_from_slice(&frame);
-                Ok(())
-            }
-            Event::Payload(payload) => self.incoming(&payload),
-            Event::Done(done) => {
-                self.done(done);
-                Ok(())
-            }
+        while open && self.out.len() < HIGH_WATER {
+            let Poll::Ready(Some(frame)) = self.commands.poll_recv(cx) else {
+                break;
+            };
+            self.out.extend_from_slice(&frame);
+            progress = true;
+        }
+        // Where many call or are called, more is about to follow: it leaves together.
+        let more = !self.running.is_empty() || self.shared.calls_at_a_time();
+        if progress && more && !self.stepped_back {
+            self.stepped_back = true;
+            // Woken while it runs, a task goes to the end of the queue.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.stepped_back = false;
+        if !self.out.is_empty()
+            && let Poll::Ready(written) = frame::poll_write(&mut self.send, &mut self.out, cx)
+        {
+            written?;
+            progress = true;
+        }
+        if progress {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
         }
     }
 
@@ -221,7 +233,7 @@ impl Driver {
 
     fn request(&mut self, request: RawRequest, batch: Option<u64>) {
         let config = &self.shared.config;
-        if self.queue.is_empty() && self.running.len() < config.concurrency.max(1) {
+        if self.queue.is_empty() && self.may_start() {
             self.spawn(request, batch);
             return;
         }
@@ -241,8 +253,13 @@ impl Driver {
         self.reply(&id, &busy, batch);
     }
 
+    /// Returns whether another handler may run.
+    fn may_start(&self) -> bool {
+        self.running.len() < self.shared.config.concurrency.max(1) && self.shared.has_room()
+    }
+
     fn start_queued(&mut self) {
-        while self.running.len() < self.shared.config.concurrency.max(1) {
+        while self.may_start() {
             let Some((request, batch)) = self.queue.pop_front() else {
                 return;
             };
@@ -256,7 +273,7 @@ impl Driver {
         let shared = self.shared.clone();
         let abort = self
             .running
-            .spawn(async move { methods::serve(&shared, request).await });
+            .spawn(async move { shared.keep(methods::serve(&shared, request).await) });
         self.jobs.insert(abort.id(), Job { id, batch, abort });
     }
 
@@ -281,10 +298,10 @@ impl Driver {
         self.reply(id, &Err(self.shared.sign(error)), batch);
     }
 
-    fn done(&mut self, done: Result<(Id, Answer), JoinError>) {
-        let (task, answer) = match done {
-            Ok((task, answer)) => (task, Some(answer)),
-            Err(error) => (error.id(), None),
+    fn done(&mut self, done: Result<(Id, (Answer, Kept)), JoinError>) {
+        let (task, answer, _kept) = match done {
+            Ok((task, (answer, kept))) => (task, Some(answer), Some(kept)),
+            Err(error) => (error.id(), None, None),
         };
         let Some(Job { id, batch, .. }) = self.jobs.remove(&task) else {
             return;
@@ -313,8 +330,6 @@ impl Driver {
                 self.out.extend_from_slice(&all);
             }
         }
-        let mut frame = self.out.split_off(start);
-        message::seal(&mut frame);
-        self.out.unsplit(frame);
+        message::seal_at(&mut self.out, start);
     }
 }

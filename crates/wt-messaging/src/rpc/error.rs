@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wt_core::{ReadError, SessionError, WriteError};
 
@@ -14,7 +14,7 @@ use crate::serializer::{DecodeError, EncodeError};
 /// The code of an error that crosses the wire.
 ///
 /// Those from -32768 to -32000 belong to JSON-RPC; applications take others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RpcErrorCode(pub i64);
 
@@ -52,7 +52,7 @@ impl fmt::Display for RpcErrorCode {
 /// `?` makes one of any error: its code is [`RpcErrorCode::INTERNAL_ERROR`] and its message that of
 /// the error, so the peer gets to read it. That is why this is no [`std::error::Error`] itself;
 /// [`CallError`] is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RpcError {
     /// What kind of error it is.
@@ -60,7 +60,7 @@ pub struct RpcError {
     /// What happened, for people to read.
     pub message: String,
     /// More about it, for programs to read.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }
 

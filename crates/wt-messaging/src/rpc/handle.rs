@@ -6,7 +6,10 @@ use std::{
     future::{Future, IntoFuture},
     marker::PhantomData,
     pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -17,14 +20,14 @@ use uuid::Uuid;
 use wt_core::{BiStream, Session, SessionError};
 
 use super::{
-    Answers, Batch, CallError, Methods, RpcConfig, RpcEnd, RpcError,
+    Answers, Batch, CallError, Methods, RpcConfig, RpcEnd, RpcError, RpcErrorCode,
     driver::Driver,
-    message::{self, CANCEL},
+    message::{self, CANCEL, ENVELOPE},
     multiplex,
 };
 
 /// How many requests wait for the driver to take them.
-const COMMANDS: usize = 16;
+const COMMANDS: usize = 64;
 
 /// The JSON of a result, or the error that the peer answered with.
 pub(super) type Answer = Result<Bytes, RpcError>;
@@ -55,6 +58,8 @@ pub(super) struct Shared {
     carrier: Carrier,
     /// One for each call that may wait for its answer.
     permits: Semaphore,
+    /// Bytes of answers that wait to be written.
+    answers: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
     state: watch::Sender<State>,
     /// What messages of ours begin with, as those of PyWebTransport do.
@@ -74,6 +79,25 @@ enum Carrier {
 pub(super) struct Link {
     commands: mpsc::Sender<Bytes>,
     pending: Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>,
+}
+
+/// Room that an answer takes until this is dropped.
+pub(super) struct Kept {
+    answers: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn release(&mut self) {
+        self.answers
+            .fetch_sub(std::mem::take(&mut self.bytes), SeqCst);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 #[derive(Clone)]
@@ -104,6 +128,7 @@ impl Shared {
             carrier,
             permits: Semaphore::new(permits),
             stop,
+            answers: Arc::default(),
             state: watch::Sender::new(State::Open),
             label,
             handle: OnceLock::new(),
@@ -130,9 +155,52 @@ impl Shared {
     /// Lets no more calls begin, and fails those that wait.
     pub(super) fn refuse(&self, end: &RpcEnd) {
         self.state.send_replace(State::Ending(end.clone()));
+        self.permits.close();
+        self.forget();
+    }
+
+    /// Gives up the calls that wait for answers.
+    pub(super) fn forget(&self) {
         if let Carrier::Stream(link) = &self.carrier {
             lock(&link.pending).clear();
         }
+    }
+
+    /// Returns whether several calls are under way.
+    pub(super) fn calls_at_a_time(&self) -> bool {
+        self.permits.available_permits() + 1 < self.most_calls()
+    }
+
+    fn most_calls(&self) -> usize {
+        self.config.pending_calls.clamp(1, Semaphore::MAX_PERMITS)
+    }
+
+    /// Returns whether there is room for answers.
+    pub(super) fn has_room(&self) -> bool {
+        self.answers.load(SeqCst) < self.answer_limit()
+    }
+
+    /// How many bytes of answers may wait: one as large as can be holds up no others.
+    fn answer_limit(&self) -> usize {
+        let config = &self.config;
+        config.answer_bytes.saturating_add(config.max_message_size)
+    }
+
+    /// Keeps an answer that is going to wait for its turn to be written; one that is too much becomes an error.
+    pub(super) fn keep(&self, answer: Answer) -> (Answer, Kept) {
+        let bytes = answer.as_ref().map_or(0, Bytes::len);
+        let before = self.answers.fetch_add(bytes, SeqCst);
+        let mut kept = Kept {
+            answers: self.answers.clone(),
+            bytes,
+        };
+        // One that is too large for a message becomes an error when it is written.
+        if before == 0 || bytes == 0 || before.saturating_add(bytes) <= self.answer_limit() {
+            return (answer, kept);
+        }
+        kept.release();
+        let busy = RpcError::new(RpcErrorCode::BUSY, "Too many answers wait to be read.");
+        (Err(self.sign(busy)), kept)
     }
 
     pub(super) fn over(&self, end: RpcEnd) {
@@ -196,21 +264,22 @@ impl Shared {
             return Err(end.into());
         }
         let exchange = async {
-            let most = self.config.pending_calls.clamp(1, Semaphore::MAX_PERMITS);
-            let permits = u32::try_from(ids.len().min(most)).unwrap_or(u32::MAX);
+            let permits = u32::try_from(ids.len().min(self.most_calls())).unwrap_or(u32::MAX);
+            // They are closed at the end, and then there is an error for what follows.
             let _permits = self.permits.acquire_many(permits).await;
             match &self.carrier {
                 Carrier::Stream(link) => self.exchange_on(link, ids, frame.freeze()).await,
                 Carrier::Session(session) => {
-                    multiplex::exchange(self, session, ids, frame.freeze()).await
+                    let exchange = multiplex::exchange(self, session, ids, frame.freeze());
+                    tokio::select! {
+                        biased;
+                        answers = exchange => answers,
+                        end = self.refused() => Err(end.into()),
+                    }
                 }
             }
         };
-        tokio::select! {
-            biased;
-            answers = exchange => answers,
-            end = self.refused() => Err(end.into()),
-        }
+        exchange.await
     }
 
     async fn exchange_on(
@@ -264,7 +333,7 @@ impl Drop for Waiting<'_> {
         }
         for id in given_up {
             let params = format!("{{\"id\": \"{id}\"}}");
-            let mut frame = message::frame();
+            let mut frame = message::frame(ENVELOPE);
             message::request(
                 &mut frame,
                 self.shared.config.strict,
@@ -349,7 +418,7 @@ impl Rpc {
         };
         let carrier = Carrier::Stream(link);
         let (rpc, shared, stopped) = Shared::start(session, carrier, methods, config);
-        tokio::spawn(Driver::new(shared, stream, receiver, stopped).run());
+        tokio::spawn(Driver::new(shared, stream, receiver).run(stopped));
         rpc
     }
 
@@ -445,15 +514,10 @@ impl Rpc {
         if method.is_empty() {
             return Err(CallError::NoName);
         }
-        let mut frame = message::frame();
-        let id = id.map(|id| id.to_string());
-        message::request(
-            &mut frame,
-            self.config().strict,
-            id.as_deref(),
-            method,
-            params,
-        );
+        let mut frame = message::frame(ENVELOPE + method.len() + params.len());
+        let mut digits = Uuid::encode_buffer();
+        let id = id.map(|id| &*id.hyphenated().encode_lower(&mut digits));
+        message::request(&mut frame, self.config().strict, id, method, params);
         self.seal(&mut frame)?;
         Ok(frame)
     }
@@ -519,6 +583,12 @@ pub struct Call<R> {
     result: PhantomData<fn() -> R>,
 }
 
+/// Makes the id of a call: it has to differ from others, and is no secret from the peer, who alone sees it.
+pub(super) fn new_id() -> Uuid {
+    let bytes = fastrand::u128(..).to_ne_bytes();
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
 impl<R> Call<R> {
     /// Limits the time for the call, waiting for room included; `None` for no limit.
     /// [`RpcConfig::call_timeout`] by default.
@@ -530,7 +600,7 @@ impl<R> Call<R> {
 
 impl<R: DeserializeOwned> Call<R> {
     async fn run(self) -> Result<R, CallError> {
-        let id = Uuid::new_v4();
+        let id = new_id();
         let frame = self.rpc.frame(Some(id), &self.method, &self.params?)?;
         let ids = [id];
         let answers = self.rpc.0.shared.exchange(&ids, frame);

@@ -206,19 +206,29 @@ fn parse_item(text: &str, payload: &Bytes, strict: bool) -> Item {
     }
 }
 
-/// Begins a frame whose length comes later.
-pub(super) fn frame() -> BytesMut {
-    BytesMut::from(&[0; HEAD][..])
+/// Begins a frame whose length comes later, with room for a payload of that many bytes.
+pub(super) fn frame(room: usize) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(HEAD + room);
+    frame.put_bytes(0, HEAD);
+    frame
 }
 
 /// Puts the length into a frame and returns the size of its payload.
 pub(super) fn seal(frame: &mut BytesMut) -> usize {
-    let size = frame.len() - HEAD;
+    seal_at(frame, 0)
+}
+
+/// Puts the length into the frame that begins there, the last one, and returns the size of its payload.
+pub(super) fn seal_at(out: &mut BytesMut, start: usize) -> usize {
+    let size = out.len() - start - HEAD;
     // What does not fit is larger than any limit, which the caller looks at.
     let len = u32::try_from(size).unwrap_or(u32::MAX);
-    frame[..HEAD].copy_from_slice(&len.to_be_bytes());
+    out[start..start + HEAD].copy_from_slice(&len.to_be_bytes());
     size
 }
+
+/// About what a request takes besides its method and its parameters, or an answer besides its result.
+pub(super) const ENVELOPE: usize = 112;
 
 fn begin(out: &mut BytesMut, strict: bool) {
     out.put_slice(if strict {
@@ -280,7 +290,7 @@ pub(super) fn response(
 
 /// Writes a value as JSON.
 pub(super) fn encode<T: serde::Serialize + ?Sized>(value: &T) -> Result<Bytes, EncodeError> {
-    let mut out = BytesMut::new();
+    let mut out = BytesMut::with_capacity(128);
     JSON.write(value, &mut out)?;
     Ok(out.freeze())
 }

@@ -40,6 +40,7 @@ mod handle;
 mod message;
 mod methods;
 mod multiplex;
+mod record;
 mod wire;
 
 pub use self::batch::{Answers, Batch, BatchCall};
@@ -47,3 +48,4 @@ pub use self::config::RpcConfig;
 pub use self::error::{CallError, RpcEnd, RpcError, RpcErrorCode};
 pub use self::handle::{Call, Rpc};
 pub use self::methods::{Handler, Methods, Request};
+pub use self::record::{RpcErrorResponse, RpcId, RpcRequest, RpcSuccessResponse};

@@ -9,8 +9,8 @@ use wt_core::{BiStream, RecvStream, Session};
 
 use super::{
     CallError, RpcEnd, RpcError, RpcErrorCode,
-    handle::{Answer, Shared},
-    message::{self, Incoming, Item},
+    handle::{Answer, Kept, Shared},
+    message::{self, ENVELOPE, Incoming, Item},
     methods,
     wire::{self, BatchReply},
 };
@@ -66,7 +66,7 @@ async fn serve(shared: Arc<Shared>, stream: BiStream) {
             _ = send.stopped() => return,
         }
     };
-    if let Some(mut frame) = reply {
+    if let Some((mut frame, _kept)) = reply {
         message::seal(&mut frame);
         if send.write_chunk(frame.freeze()).await.is_err() {
             return;
@@ -77,40 +77,48 @@ async fn serve(shared: Arc<Shared>, stream: BiStream) {
 }
 
 /// Has one request done, or all of a batch one after the other; the frame of the answer.
-async fn answer(shared: &Arc<Shared>, incoming: Incoming, expected: usize) -> Option<BytesMut> {
+async fn answer(
+    shared: &Arc<Shared>,
+    incoming: Incoming,
+    expected: usize,
+) -> Option<(BytesMut, Vec<Kept>)> {
     let config = &shared.config;
-    let mut frame = message::frame();
+    let mut frame = message::frame(ENVELOPE);
     match incoming {
         Incoming::One(item) => {
-            let (id, outcome) = item_answer(shared, item).await?;
+            let (id, outcome, kept) = item_answer(shared, item).await?;
             let max = config.max_message_size;
             wire::reply(&mut frame, config.strict, max, &id, &outcome);
-            Some(frame)
+            Some((frame, vec![kept]))
         }
         Incoming::Batch(items) => {
             let mut replies = BatchReply::new(expected, config.strict, config.max_message_size);
             let mut all = None;
+            let mut waiting = Vec::new();
             for item in items {
-                if let Some((id, outcome)) = item_answer(shared, item).await {
+                if let Some((id, outcome, kept)) = item_answer(shared, item).await {
                     all = replies.add(&id, &outcome);
+                    waiting.push(kept);
                 }
             }
             frame.extend_from_slice(&all?);
-            Some(frame)
+            Some((frame, waiting))
         }
     }
 }
 
-async fn item_answer(shared: &Arc<Shared>, item: Item) -> Option<(Bytes, Answer)> {
+async fn item_answer(shared: &Arc<Shared>, item: Item) -> Option<(Bytes, Answer, Kept)> {
     match item {
         Item::Request(request) => {
             let id = request.id.clone();
             let outcome = methods::serve(shared, request).await;
-            Some((id?, outcome))
+            let (outcome, kept) = shared.keep(outcome);
+            Some((id?, outcome, kept))
         }
         Item::Invalid { id, error } => {
             let id = id.unwrap_or(Bytes::from_static(b"null"));
-            Some((id, Err(shared.sign(error))))
+            let (outcome, kept) = shared.keep(Err(shared.sign(error)));
+            Some((id, outcome, kept))
         }
         Item::Response { .. } | Item::Ignored => None,
     }

@@ -33,6 +33,8 @@ pub struct StructuredSend<M, C> {
     /// Whole messages that are accepted but not written yet; of the first, a part may be.
     out: BytesMut,
     max: usize,
+    /// The size of the last message with its head: the next one may be as large.
+    last: usize,
     messages: PhantomData<fn(M)>,
 }
 
@@ -44,6 +46,7 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
             codec,
             out: BytesMut::new(),
             max: MAX_MESSAGE_SIZE,
+            last: 0,
             messages: PhantomData,
         }
     }
@@ -153,9 +156,14 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
     /// Accepts a message: all of it, or nothing.
     fn push(&mut self, message: &M) -> Result<(), MessageError> {
         let start = self.out.len();
+        if start == 0 {
+            self.out.reserve(self.last.min(HIGH_WATER));
+        }
         let result = self.encode(message, start);
         if result.is_err() {
             self.out.truncate(start);
+        } else {
+            self.last = self.out.len() - start;
         }
         result
     }

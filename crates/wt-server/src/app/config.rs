@@ -1,6 +1,6 @@
 //! What can be set on an application, beside its server.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::server::Shutdown;
 
@@ -16,9 +16,18 @@ pub struct AppConfig {
     pub answer_timeout: Duration,
     /// Whether each session is logged ([`AccessLog`](crate::middleware::AccessLog)). Default: yes.
     pub access_log: bool,
+    /// Whether [`ServerApp::serve`](crate::ServerApp::serve) takes SIGHUP for a request to read certificates again, where
+    /// one was read from files. Default: yes.
+    ///
+    /// Without it, or without such files, SIGHUP ends the process as it does by itself, for instance when its terminal is
+    /// closed.
+    pub reload_on_hangup: bool,
     /// How the application shuts down: by default within 5 s, and sessions that do not end by
     /// themselves are closed with code 0.
     pub shutdown: Shutdown,
+    /// The path of a control socket, by which a new process takes the port of this application over
+    /// as this one takes it from the process before. Default: none. See [`wt_core::takeover`].
+    pub takeover: Option<PathBuf>,
 }
 
 impl Default for AppConfig {
@@ -27,7 +36,9 @@ impl Default for AppConfig {
             max_sessions: 10_000,
             answer_timeout: Duration::from_secs(30),
             access_log: true,
+            reload_on_hangup: true,
             shutdown: Shutdown::default(),
+            takeover: None,
         }
     }
 }
@@ -60,10 +71,24 @@ impl AppConfig {
         self
     }
 
+    /// Sets whether SIGHUP has certificates read again.
+    #[must_use]
+    pub const fn with_reload_on_hangup(mut self, reload: bool) -> Self {
+        self.reload_on_hangup = reload;
+        self
+    }
+
     /// Sets how the application shuts down.
     #[must_use]
     pub fn with_shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Sets the path of the control socket by which the port is taken over and handed over.
+    #[must_use]
+    pub fn with_takeover(mut self, path: impl Into<PathBuf>) -> Self {
+        self.takeover = Some(path.into());
         self
     }
 }

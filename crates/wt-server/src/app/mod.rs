@@ -9,11 +9,14 @@ mod session;
 mod signal;
 mod watch;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tower_layer::Layer;
 use tower_service::Service;
-use wt_core::config::ServerConfig;
+use wt_core::{
+    config::ServerConfig,
+    takeover::{Handover, Takeover},
+};
 
 pub(crate) use self::serving::Serving;
 pub use self::{
@@ -24,13 +27,17 @@ pub use self::{
     serving::AppStats,
     watch::AppWatch,
 };
-use self::{hooks::Hooks, signal::Signals};
+use self::{
+    hooks::Hooks,
+    signal::{Hangup, Signals},
+};
 use crate::{
     handler::Handler,
     message::{BoxError, Request},
     middleware::AccessLog,
     response::IntoResponse,
     routing::{Route, Router},
+    server::Server,
 };
 
 /// A server application: routes and their handlers, middleware, startup and shutdown.
@@ -127,6 +134,16 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
         self
     }
 
+    /// Takes the port over from the process that listens on the control socket at `path`, if there is
+    /// one, and hands it over to the next in turn: [`AppConfig::takeover`].
+    ///
+    /// The other process is told to finish when this one has started, and serves its sessions until
+    /// they end or its time is over.
+    pub fn takeover(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.takeover = Some(path.into());
+        self
+    }
+
     /// Adds a router below a prefix; see [`Router::nest`].
     pub fn nest(mut self, prefix: &str, router: Router<S>) -> Self {
         self.router = self.router.nest(prefix, router);
@@ -210,45 +227,65 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
             route = Route::new(AccessLog::new().layer(route));
         }
         let ending = self.hooks.start().await?;
-        match Serving::start(&self.server, route, &self.config) {
-            Ok(serving) => Ok(RunningApp::new(serving, self.config.shutdown, ending)),
+        match serve(&self.server, route, &self.config).await {
+            Ok((serving, handover)) => {
+                let shutdown = self.config.shutdown;
+                Ok(RunningApp::new(serving, shutdown, handover, ending))
+            }
             Err(error) => {
                 // The error that counts is the first; the others are logged.
                 let _ = ending.run().await;
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
-    /// Runs the application until `stop` is ready, then shuts it down.
+    /// Runs the application until `stop` is ready, or another process has taken the port over, then
+    /// shuts it down.
     ///
     /// # Errors
     ///
     /// See [`AppError`].
     pub async fn serve_until<F: Future>(self, stop: F) -> Result<(), AppError> {
         let running = self.start().await?;
-        stop.await;
+        tokio::select! {
+            _ = stop => {}
+            () = running.handed_over() => {}
+        }
         running.shut_down().await
     }
 
-    /// Runs the application until the process is asked to stop (Ctrl-C, SIGTERM), then shuts it
-    /// down. A second signal does not wait.
+    /// Runs the application until the process is asked to stop (Ctrl-C, SIGTERM), or another one has
+    /// taken the port over, then shuts it down. A second signal does not wait. SIGHUP has
+    /// certificates read again, see [`AppConfig::reload_on_hangup`].
     ///
     /// # Errors
     ///
     /// See [`AppError`].
     pub async fn serve(self) -> Result<(), AppError> {
         let mut signals = Signals::listen().map_err(AppError::system)?;
+        let mut hangup = self.hangup().map_err(AppError::system)?;
         let running = self.start().await?;
         if let Ok(address) = running.local_addr() {
             tracing::info!(%address, "serving");
         }
-        signals.next().await;
-        tracing::info!("asked to stop; once more stops at once");
+        tokio::select! {
+            () = signals.next() => tracing::info!("asked to stop; once more stops at once"),
+            () = running.handed_over() => tracing::info!("succeeded by another process"),
+            () = reload_on(&mut hangup, running.server()) => {}
+        }
         tokio::select! {
             result = running.shut_down() => result,
             () = signals.next() => Ok(()),
         }
+    }
+
+    /// Begins to listen to SIGHUP, where there is something to read again.
+    fn hangup(&self) -> io::Result<Option<Hangup>> {
+        let mut all = self.server.identities.iter().chain([&self.server.identity]);
+        let from_files = all.any(|identity| identity.files().is_some());
+        let wanted = self.config.reload_on_hangup && from_files;
+        wanted.then(Hangup::listen).transpose()
     }
 
     /// Runs the application on a runtime of its own until the process is asked to stop: [`serve`]
@@ -269,6 +306,36 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
             .build();
         runtime.map_err(AppError::system)?.block_on(self.serve())
     }
+}
+
+/// Reads certificates again at each SIGHUP. Never ends.
+async fn reload_on(hangup: &mut Option<Hangup>, server: &Server) {
+    let Some(hangup) = hangup else {
+        return std::future::pending().await;
+    };
+    loop {
+        hangup.next().await;
+        // Failures were logged.
+        if let Ok(changed) = server.reload_certificates().await {
+            tracing::info!(changed, "read certificates again");
+        }
+    }
+}
+
+/// Makes the server and begins to answer; takes the port over when all of that is there.
+async fn serve(
+    server: &ServerConfig,
+    route: Route,
+    config: &AppConfig,
+) -> Result<(Serving, Option<Handover>), AppError> {
+    let Some(path) = &config.takeover else {
+        return Ok((Serving::start(server, route, config)?, None));
+    };
+    let takeover = Takeover::begin(path).await?;
+    let (server, pending) = Server::take_over(server, takeover)?;
+    let serving = Serving::answer(server, route, config);
+    let handover = pending.complete().await?;
+    Ok((serving, Some(handover)))
 }
 
 impl<S> fmt::Debug for ServerApp<S> {

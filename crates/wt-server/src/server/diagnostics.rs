@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::SystemTime};
 
 use wt_core::{
     observe::{Observe, Snapshot, State},
-    tls::CertificateHash,
+    tls::{CertificateHash, CertificateIssue, CertificateStatus},
 };
 
 use super::{Server, ServerStats};
@@ -25,16 +25,20 @@ pub struct ServerDiagnostics {
     pub connection_states: BTreeMap<&'static str, usize>,
     /// How many sessions are in each state.
     pub session_states: BTreeMap<&'static str, usize>,
-    /// The SHA-256 of its certificate.
+    /// The SHA-256 of its default certificate.
     pub certificate: CertificateHash,
-    /// When its certificate expires.
+    /// When its default certificate expires.
     pub certificate_expires: SystemTime,
+    /// All of its certificates, the default one first.
+    #[doc(alias = "certfile_path")]
+    #[doc(alias = "keyfile_path")]
+    pub certificates: Vec<CertificateStatus>,
     /// When this was taken.
     pub at: SystemTime,
 }
 
 /// Something that an operator should look at.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Issue {
     /// No clients are taken.
@@ -53,22 +57,22 @@ pub enum Issue {
         /// Connections allowed.
         max: usize,
     },
-    /// The certificate has expired: clients refuse it.
-    CertificateExpired,
+    /// Something about a certificate: it has expired or is about to, or its new files cannot be used.
+    Certificate(CertificateIssue),
 }
 
 impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
+        match self {
             Self::NotServing => f.write_str("Server is not currently serving."),
             Self::HighRejectionRate { rejected, total } => {
                 write!(f, "High connection rejection rate: {rejected}/{total}")
             }
             Self::HighConnectionUsage { active, max } => {
-                let percent = active as f64 / max as f64 * 100.0;
+                let percent = *active as f64 / *max as f64 * 100.0;
                 write!(f, "High connection usage: {percent:.1}%")
             }
-            Self::CertificateExpired => f.write_str("The certificate has expired."),
+            Self::Certificate(issue) => issue.fmt(f),
         }
     }
 }
@@ -88,7 +92,7 @@ impl Server {
                 *session_states.entry(session.state.name()).or_default() += 1;
             }
         }
-        let identity = &self.0.config.identity;
+        let identity = self.certificates().identity();
         ServerDiagnostics {
             stats: self.stats(),
             is_serving: self.is_serving(),
@@ -98,6 +102,7 @@ impl Server {
             session_states,
             certificate: identity.certificate_hash(),
             certificate_expires: identity.not_after(),
+            certificates: self.certificates().status(),
             at: SystemTime::now(),
         }
     }
@@ -117,7 +122,7 @@ impl Observe for Server {
             (false, 0) => State::Closed,
             (false, _) => State::Draining,
         };
-        Snapshot::new("server", id, state)
+        let snapshot = Snapshot::new("server", id, state)
             .with_uptime(stats.uptime)
             .with_gauge("connections", stats.connections_active as f64)
             .with_gauge("sessions", stats.sessions_active as f64)
@@ -129,7 +134,9 @@ impl Observe for Server {
             .with_counter("connection_errors", stats.connection_errors)
             .with_counter("protocol_errors", stats.protocol_errors)
             .with_counter("requests_rejected", stats.requests_rejected)
-            .with_issues(seen.issues())
+            .with_issues(seen.issues());
+        self.certificates()
+            .add_figures(self.observe_traffic(snapshot))
     }
 }
 
@@ -152,10 +159,16 @@ impl ServerDiagnostics {
         {
             issues.push(Issue::HighConnectionUsage { active, max });
         }
-        if self.certificate_expires < self.at {
-            issues.push(Issue::CertificateExpired);
-        }
+        let certificates = self.certificates.iter();
+        let of_certificates = certificates.flat_map(|one| one.issues(self.at));
+        issues.extend(of_certificates.map(Issue::Certificate));
         issues
+    }
+
+    /// Returns the certificate that expires first.
+    #[must_use]
+    pub fn first_to_expire(&self) -> Option<&CertificateStatus> {
+        self.certificates.iter().min_by_key(|one| one.not_after)
     }
 }
 
@@ -167,6 +180,14 @@ impl fmt::Display for ServerDiagnostics {
             _ => f.write_str("not serving")?,
         }
         writeln!(f, " for {} s", stats.uptime.as_secs())?;
+        if let Some(first) = self.first_to_expire() {
+            let (count, days) = (self.certificates.len(), first.days_left(self.at));
+            let name = first.name();
+            writeln!(
+                f,
+                "certificates: {count}, {days} days left of that for {name}"
+            )?;
+        }
         writeln!(
             f,
             "connections: {} active, {} accepted, {} rejected",
@@ -210,6 +231,8 @@ mod tests {
             seen.stats.connections_rejected,
         ) = (10, 3);
         seen.is_serving = false;
+        seen.at = seen.certificate_expires - Duration::from_secs(3600);
+        let expires = seen.issues();
         seen.at = seen.certificate_expires + Duration::from_secs(1);
         let issues: Vec<String> = seen.issues().iter().map(Issue::to_string).collect();
         assert_eq!(
@@ -218,12 +241,17 @@ mod tests {
                 "Server is not currently serving.",
                 "High connection rejection rate: 3/21",
                 "High connection usage: 100.0%",
-                "The certificate has expired.",
+                "The certificate for localhost has expired.",
             ]
+        );
+        let words = expires.last().unwrap().to_string();
+        assert_eq!(
+            words,
+            "The certificate for localhost expires in 60 minutes."
         );
         assert!(
             seen.to_string()
-                .ends_with("\n! The certificate has expired.")
+                .ends_with("\n! The certificate for localhost has expired.")
         );
     }
 }

@@ -64,13 +64,12 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     report.done("certificate", "in memory: ECDSA P-256, 13 days", started);
 
     let started = Instant::now();
-    let service = Service::bind(Settings {
-        listen: args.listen,
+    let service = Service::bind(Settings::new(
+        args.listen,
         identity,
-        protocols: vec![PROTOCOL.to_owned()],
-        protection: None,
-    })?;
-    let url = url(service.local_addr()?);
+        vec![PROTOCOL.to_owned()],
+    ))?;
+    let url = by_number(service.local_addr()?);
     report.done("server", &format!("listens at {url}"), started);
 
     let (asker, stop) = Stop::by_hand();
@@ -123,8 +122,7 @@ fn certificate(listen: IpAddr) -> Result<Identity, Failure> {
 }
 
 /// Returns the URL of the server by number, since browsers may look for `localhost` on ::1 only.
-fn url(address: SocketAddr) -> String {
-    let mut address = address;
+pub(crate) fn by_number(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }

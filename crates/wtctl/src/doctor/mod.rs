@@ -10,7 +10,7 @@ mod problem;
 mod report;
 
 use time::UtcDateTime;
-use wt::Dialect;
+use wt::{Dialect, Identity};
 
 use self::{
     browser::{Browser, Trusted, Verdict, Wanted},
@@ -93,6 +93,13 @@ impl Findings {
     fn is_good(&self) -> bool {
         self.failed().is_empty()
     }
+}
+
+/// Returns whether browsers take a certificate by its hash alone.
+pub(crate) fn is_trusted_by_hash(identity: &Identity) -> bool {
+    let leaf = identity.chain().first();
+    let leaf = leaf.and_then(|leaf| certificate::Certificate::read(leaf).ok());
+    leaf.is_some_and(|leaf| leaf.by_hash(UtcDateTime::now()).is_empty())
 }
 
 /// Looks at a server and says what it found.

@@ -10,6 +10,7 @@ use http::StatusCode;
 use wt::{Accept, SessionRequest, server::HandlerTimer};
 
 use super::{
+    dashboard::{self, Watch},
     headers,
     route::{NoRoute, Route},
     session,
@@ -31,6 +32,12 @@ impl Refused {
             .iter()
             .map(|(why, n)| ((*why).to_owned(), *n))
             .collect()
+    }
+
+    /// Refuses a session because there will be no time for it.
+    pub(super) fn shutting_down(&self, request: SessionRequest) {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        self.refuse(request, status, "shutting down", None);
     }
 
     fn refuse(
@@ -55,9 +62,17 @@ pub(super) async fn answer(
     request: SessionRequest,
     protocols: Arc<[String]>,
     refused: Refused,
+    watch: Option<Watch>,
     stop: Stop,
 ) {
     let peer = canonical(request.remote_address());
+    if let Some(watch) = watch.filter(|_| request.path() == dashboard::PATH) {
+        if !watch.allows(request.query()) {
+            let why = "no token for the dashboard";
+            return refused.refuse(request, StatusCode::FORBIDDEN, why, None);
+        }
+        return watch.serve(request).await;
+    }
     let route = match Route::parse(request.path(), request.query()) {
         Ok(Route::Refuse(status)) => {
             return refused.refuse(request, status, "as the path asks", None);
@@ -74,12 +89,7 @@ pub(super) async fn answer(
     if let Route::Slow(time) = route
         && !wait(time, stop).await
     {
-        return refused.refuse(
-            request,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "shutting down",
-            None,
-        );
+        return refused.shutting_down(request);
     }
     let fields = (route == Route::Headers).then(|| headers::to_json(request.request()));
     let path = request.path().to_owned();

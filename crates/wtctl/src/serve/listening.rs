@@ -25,8 +25,15 @@ struct Listening {
     metrics: Option<String>,
 }
 
+/// What tools read in a second line, where there is a dashboard.
+#[derive(Serialize)]
+struct DashboardAt<'a> {
+    event: &'static str,
+    url: &'a str,
+}
+
 /// Returns the URL under which clients on this machine reach the server.
-fn url(address: SocketAddr) -> String {
+pub(super) fn url(address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
     if ip.is_unspecified() || ip.is_loopback() {
         format!("https://localhost:{port}/")
@@ -47,6 +54,24 @@ pub(super) fn print(
         print_json(address, hash, metrics)
     } else {
         print_words(address, hash, metrics)
+    };
+    written.map_err(|error| Failure::output(&error))
+}
+
+/// Says where the page is, behind the line of the server.
+pub(super) fn print_dashboard(url: &str, json: bool) -> Result<(), Failure> {
+    let written = if json {
+        serde_json::to_string(&DashboardAt {
+            event: "dashboard",
+            url,
+        })
+        .map_err(io::Error::from)
+        .and_then(|line| writeln!(io::stdout(), "{line}"))
+    } else {
+        writeln!(
+            anstream::stdout(),
+            "{STRONG}Dashboard{STRONG:#}: {VALUE}{url}{VALUE:#}"
+        )
     };
     written.map_err(|error| Failure::output(&error))
 }

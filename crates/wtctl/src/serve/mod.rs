@@ -1,11 +1,14 @@
 //! `wtctl serve`: the server that newcomers, browsers and test tools talk to.
 //!
 //! One module per concern: `args` what can be asked for, `listening` what is printed, `service` the
-//! server from start to end, `protection` what clients may take, `route` what a path means, `answer` accepting and refusing, `session`
-//! the tasks of a session, and the rest what happens on its streams.
+//! server from start to end, `certificates` what becomes of them meanwhile, `protection` what clients may take,
+//! `route` what a path means, `answer` accepting and refusing, `session` the tasks of a session, `dashboard` the
+//! page for who looks after it, and the rest what happens on its streams.
 
 mod answer;
 mod args;
+mod certificates;
+mod dashboard;
 mod discard;
 mod echo;
 mod headers;
@@ -19,32 +22,62 @@ mod service;
 mod session;
 mod source;
 
-use self::metrics::Metrics;
 pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
 };
-use crate::{failure::Failure, stop::Stop};
+use self::{
+    dashboard::{Dashboard, Watch},
+    metrics::Metrics,
+};
+use crate::{
+    failure::Failure,
+    stop::{Hangup, Stop},
+};
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     // Before the line that says that it listens: a signal may follow that at once.
     let stop = Stop::listen()?;
+    let mut identities = args.identities()?;
+    let hangup = Hangup::listen(&identities)?;
+    let identity = identities.remove(0);
     let settings = Settings {
         listen: args.listen,
-        identity: args.identity()?,
+        identity,
+        others: identities,
         protocols: args.protocols.clone(),
         protection: Some(args.protection.clone()),
+        watch: args
+            .dashboard
+            .map(|_| Watch::new(args.dashboard_token.clone())),
     };
-    let hash = settings.identity.certificate_hash();
-    let service = Service::bind(settings)?;
+    let identity = settings.identity.clone();
+    let service = match &args.takeover {
+        Some(path) => Service::take_over(settings, path).await?,
+        None => Service::bind(settings)?,
+    };
+    // Before the line that says that it listens: it may not be possible.
+    let dashboard = match args.dashboard {
+        Some(address) => Some(Dashboard::start(address, &service, &identity).await?),
+        None => None,
+    };
     let metrics = match args.metrics {
         Some(address) => Some(Metrics::start(address, service.server()).await?),
         None => None,
     };
     let metrics_address = metrics.as_ref().map(Metrics::local_addr);
-    listening::print(service.local_addr()?, hash, metrics_address, args.json)?;
-    service.run(stop, args.grace()).await;
+    let (address, hash) = (service.local_addr()?, identity.certificate_hash());
+    listening::print(address, hash, metrics_address, args.json)?;
+    if let Some(dashboard) = &dashboard {
+        listening::print_dashboard(dashboard.url(), args.json)?;
+    }
+    let changing = certificates::keep(service.server().clone(), hangup, args.json);
+    tokio::select! {
+        () = service.run(stop, args.grace()) => {}
+        () = changing => {}
+    }
+    drop(dashboard);
     if let Some(metrics) = metrics {
         metrics.stop().await;
     }

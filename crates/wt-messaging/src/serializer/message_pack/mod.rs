@@ -2,8 +2,14 @@
 
 mod plain;
 
+use std::io::ErrorKind;
+
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Serialize, de::DeserializeOwned};
+use rmp_serde::decode::Error;
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use self::plain::Plain;
 use super::{DecodeError, EncodeError, Serializer};
@@ -52,13 +58,21 @@ impl<T: Serialize + DeserializeOwned> Serializer<T> for MessagePack {
     }
 
     fn decode(&self, bytes: Bytes) -> Result<T, DecodeError> {
-        let mut rest = &bytes[..];
-        let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+        // Reads strings where they are, but does not say how much is left behind the value.
+        let mut deserializer = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
+        let value = T::deserialize(&mut deserializer)
             .map_err(|error| DecodeError::new("MessagePack", error))?;
-        if rest.is_empty() {
-            Ok(value)
-        } else {
-            Err(DecodeError::new("MessagePack", Trailing(rest.len())))
+        match IgnoredAny::deserialize(&mut deserializer) {
+            Err(Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                Ok(value)
+            }
+            _ => Err(DecodeError::new("MessagePack", Trailing(left::<T>(&bytes)))),
         }
     }
+}
+
+/// Returns how many bytes are left behind a value that can be read.
+fn left<T: DeserializeOwned>(mut bytes: &[u8]) -> usize {
+    let _ = T::deserialize(&mut rmp_serde::Deserializer::new(&mut bytes));
+    bytes.len()
 }
