@@ -72,12 +72,12 @@ impl Traffic {
         self.congestion_events += stats.congestion_events;
     }
 
-    pub(crate) fn add_session(&mut self, counters: &Counters) {
+    pub(crate) fn add_session(&mut self, counters: &Counters, datagrams_sent: u64) {
         self.streams_opened += counters.streams_opened.load(Relaxed);
         self.streams_accepted += counters.streams_accepted.load(Relaxed);
         self.streams_bidi += counters.streams_bidi.load(Relaxed);
         self.stream_errors += counters.stream_errors.load(Relaxed);
-        self.datagrams_sent += counters.datagrams_sent.load(Relaxed);
+        self.datagrams_sent += datagrams_sent;
         self.datagrams_received += counters.datagrams_received.load(Relaxed);
         let dropped = counters.datagrams_dropped.load(Relaxed);
         self.drop_datagrams(DatagramDrop::QueueFull, dropped);

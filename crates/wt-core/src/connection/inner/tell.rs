@@ -59,7 +59,8 @@ impl Inner {
     }
 
     pub(super) fn tell_closed(&self, session: &Shared, error: &SessionError) {
-        lock(&self.past).add_session(&session.counters);
+        let datagrams_sent = session.datagrams_sent();
+        lock(&self.past).add_session(&session.counters, datagrams_sent);
         count(&self.origin.totals.sessions_ended);
         let session = session.id;
         self.tell(|| Event::SessionClosed {
@@ -125,7 +126,7 @@ impl Inner {
             ..Holdings::default()
         };
         for session in state.sessions.values() {
-            traffic.add_session(&session.counters);
+            traffic.add_session(&session.counters, session.datagrams_sent());
             holdings.streams += session.active_streams() as u64;
             holdings.streams_waiting += session.streams_waiting() as u64;
             holdings.datagrams_waiting += session.datagram_backlog() as u64;
