@@ -4,7 +4,7 @@
 import { parseArgs } from 'node:util';
 import { launch } from './harness.mjs';
 
-const USAGE = `Usage: node dashboard.mjs URL [--screenshot FILE.png] [--sessions N] [--samples N] [--until-lost]
+const USAGE = `Usage: node dashboard.mjs URL [--screenshot FILE.png] [--sessions N] [--samples N] [--end PID]
 
 Waits until the page shows at least N sessions and a rate, and has drawn --samples samples; checks that
 figures have units, and that nothing overlaps or is wider than the window, at 1280x720 and at 390x844,
@@ -14,9 +14,9 @@ the console.
   --screenshot  write FILE.png at 1280x720, FILE-dark.png, FILE-phone.png and FILE-phone-dark.png
   --sessions    how many sessions the page has to show at least, its own among them [default: 1]
   --samples     how many samples the plots have to show at least [default: 3]
-  --until-lost  then say {"shown":true}, wait for the end of standard input, by which the server is
-                gone, and check that the page says that it is disconnected
-  --refused     the page has no session: check that it says so`;
+  --end         end this process, which is the server, and check that the page says that it is
+                disconnected
+  --forget-token  the page shows the feed no token: check that it says that there is no session`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,8 +24,8 @@ const { values, positionals } = parseArgs({
     screenshot: { type: 'string' },
     sessions: { type: 'string', default: '1' },
     samples: { type: 'string', default: '3' },
-    'until-lost': { type: 'boolean' },
-    refused: { type: 'boolean' },
+    end: { type: 'string' },
+    'forget-token': { type: 'boolean' },
     help: { type: 'boolean' },
   },
 });
@@ -47,27 +47,33 @@ const started = performance.now();
 const browser = await launch();
 const detail = {};
 try {
-  for (const view of values.refused || values['until-lost'] ? VIEWS.slice(0, 1) : VIEWS) {
+  const expected = values['forget-token'] || values.end;
+  for (const view of expected ? VIEWS.slice(0, 1) : VIEWS) {
     const { suffix, width, height, colorScheme } = view;
     const page = await browser.newPage({ viewport: { width, height }, colorScheme, deviceScaleFactor: suffix.startsWith('-phone') ? 2 : 1 });
     page.setDefaultTimeout(PATIENCE);
     page.on('pageerror', (error) => errors.push(String(error)));
     page.on('console', (message) => {
       // That there is no session is a matter of the cases in which there is none.
-      const expected = values.refused || values['until-lost'];
-      if (message.type() === 'error' && !(expected && /WebTransport/.test(message.text()))) errors.push(message.text());
+      if (message.type() === 'error' && !(expected && /WebTransport|Failed to establish a connection/.test(message.text()))) errors.push(message.text());
     });
+    if (values['forget-token']) {
+      // The page itself is shown, then asks as if it had none.
+      await page.addInitScript(() => {
+        const get = URLSearchParams.prototype.get;
+        URLSearchParams.prototype.get = function (name) { return name === 'token' ? null : get.call(this, name); };
+      });
+    }
     await page.goto(positionals[0]);
-    if (values.refused) {
+    if (values['forget-token']) {
       await lost(page, view);
     } else {
       await page.locator('#state[data-state="connected"]').waitFor();
       detail[`${width}x${height}${suffix.endsWith('-dark') ? ' dark' : ''}`] = await figures(page);
       await laidOut(page, `${width}x${height}`);
       await picture(page, view);
-      if (values['until-lost']) {
-        console.log(JSON.stringify({ shown: true }));
-        for await (const _ of process.stdin);
+      if (values.end) {
+        process.kill(Number(values.end), 'SIGINT');
         await lost(page, view);
       }
     }

@@ -6,5 +6,6 @@ pub mod browser;
 pub mod interop;
 pub mod proxy;
 pub mod raw;
+pub mod restart;
 pub mod target;
 pub mod wtctl;

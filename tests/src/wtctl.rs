@@ -113,6 +113,8 @@ pub struct Server {
     pub port: u16,
     /// SHA-256 of its certificate, 64 hex digits.
     pub certificate_sha256: String,
+    /// The page of `--dashboard`, if it was asked for.
+    pub dashboard: Option<String>,
 }
 
 impl Server {
@@ -132,18 +134,50 @@ impl Server {
         let port = event["port"]
             .as_u64()
             .and_then(|port| u16::try_from(port).ok());
-        let hash = event["certificate_sha256"].as_str();
+        let hash = event["certificate_sha256"].as_str().map(str::to_owned);
+        let dashboard = args.contains(&"--dashboard").then(|| {
+            line.clear();
+            stdout.read_line(&mut line).expect("the output is text");
+            let event: Value = serde_json::from_str(&line)
+                .unwrap_or_else(|error| panic!("not a line of JSON: {line:?}: {error}"));
+            event["url"].as_str().expect("a URL").to_owned()
+        });
         drain(stdout);
         Self {
             process,
+            dashboard,
             port: port.expect("a port"),
-            certificate_sha256: hash.expect("the hash of the certificate").to_owned(),
+            certificate_sha256: hash.expect("the hash of the certificate"),
         }
     }
 
     /// Its address by number, since browsers may look for `localhost` on ::1 only.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}/", self.port)
+    }
+
+    /// Puts load on `/echo` until what is returned is dropped.
+    pub fn load(&self, sessions: u32) -> Wtctl {
+        let (url, sessions) = (format!("{}echo", self.url()), sessions.to_string());
+        let (load, stdout) = Wtctl::start(&[
+            "bench",
+            &url,
+            "--cert-hash",
+            &self.certificate_sha256,
+            "--sessions",
+            &sessions,
+            "--streams",
+            "2",
+            "--duration",
+            "10m",
+        ]);
+        drain(stdout);
+        load
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.child.id()
     }
 
     /// Whether it still runs.

@@ -200,6 +200,19 @@ fn code_that_is_shown_compiles() {
     assert!(shown >= 2, "no code found");
 }
 
+/// What the page about JavaScript shows is part of the example, which runs in a browser.
+#[test]
+fn javascript_that_is_shown_runs() {
+    let page = flat(&read(&root().join("crates/wt/examples/web/index.html")));
+    let text = read(&root().join("docs/guide/javascript.md"));
+    let blocks: Vec<&str> = text.split("```js\n").skip(1).collect();
+    assert!(!blocks.is_empty(), "no code found");
+    for block in blocks {
+        let code = flat(block.split("```").next().unwrap());
+        assert!(page.contains(&code), "not in the example:\n{code}");
+    }
+}
+
 /// The cells of the rows of a table whose first cell begins with `prefix`.
 fn rows(page: &str, prefix: &str) -> Vec<Vec<String>> {
     let text = read(&root().join(page));

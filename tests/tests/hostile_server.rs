@@ -931,3 +931,22 @@ async fn a_client_under_streams_and_datagrams() {
     .await;
     scene.assert_unharmed(24).await;
 }
+
+#[tokio::test]
+async fn the_time_to_connect_covers_settings_that_never_come() {
+    let mut config = config();
+    config.limits.settings_timeout = LONG;
+    let client = Client::new(config).unwrap();
+    let server = RawServer::start();
+    let limit = Duration::from_secs(2);
+    let connect = client.connect(server.url.as_str()).timeout(limit);
+    let connecting = tokio::spawn(connect.into_future());
+    // The connection is there, and nothing is said on it.
+    let _raw = server.accept().await;
+    let error = within_time(LONG, "the end of the time", connecting).await;
+    let error = error.unwrap().unwrap_err();
+    assert!(
+        matches!(error, ConnectError::TimedOut(after) if after == limit),
+        "{error}"
+    );
+}

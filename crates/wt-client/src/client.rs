@@ -18,6 +18,7 @@ use wt_core::{
 use crate::{
     connect::Connect,
     lock::lock,
+    making::Making,
     slot::Slot,
     stats::{ClientDiagnostics, ClientStats, ConnectionStates, Recorder},
     target::Target,
@@ -34,6 +35,7 @@ pub struct Client {
     pub(crate) inner: Arc<Inner>,
     pooling: bool,
     proxy: Option<Arc<ProxyConfig>>,
+    pub(crate) making: Making,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Client {
             inner: Arc::new(inner),
             pooling: false,
             proxy: None,
+            making: Making::default(),
         })
     }
 

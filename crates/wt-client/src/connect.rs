@@ -1,9 +1,11 @@
 //! Connecting to a URL.
 
 use std::{
+    error::Error,
     future::{Future, IntoFuture},
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,6 +15,7 @@ use wt_core::{Connection, ErrorCode, Session, config::ProxyConfig};
 
 use crate::{
     client::Client,
+    making::Open,
     reconnect::{ReconnectingClient, RetryPolicy},
     setting::InvalidSetting,
     slot::Slot,
@@ -281,18 +284,14 @@ impl Connect {
         target: &Target,
         headers: HeaderMap,
     ) -> Result<Session, ConnectError> {
-        let Target {
-            authority, path, ..
-        } = target;
-        let (headers, protocols) = (headers, &self.protocols);
-        let session = if self.early {
-            let asked = connection.open_session_early(authority, path, headers, protocols);
-            asked.await?
-        } else {
-            let opened = connection.open_session(authority, path, headers, protocols);
-            opened.await?
+        let open = Open {
+            connection: connection.clone(),
+            target: target.clone(),
+            headers,
+            protocols: self.protocols.clone(),
+            early: self.early,
         };
-        Ok(session)
+        self.client.open(open).await
     }
 }
 
@@ -361,12 +360,20 @@ pub enum ConnectError {
     /// Time ran out.
     #[error("no session after {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// The application's own way to connect failed.
+    #[error("the application could not connect")]
+    Custom(#[source] Arc<dyn Error + Send + Sync>),
     /// The connection or the request failed.
     #[error(transparent)]
     Session(#[from] wt_core::ConnectError),
 }
 
 impl ConnectError {
+    /// Makes an error of a [dialer](Client::with_dialer) or [opener](Client::with_opener).
+    pub fn custom(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Custom(Arc::from(error.into()))
+    }
+
     /// Returns the status with which the server refused the session.
     #[must_use]
     pub const fn status(&self) -> Option<StatusCode> {

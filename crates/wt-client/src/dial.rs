@@ -27,14 +27,13 @@ impl Client {
             let limit = limit.unwrap_or_default();
             return Err(ConnectError::TooManyConnections { limit });
         };
-        let addresses = match addresses {
-            [] => resolve(target).await?,
-            given => given.to_vec(),
-        };
-        let Some(&first) = addresses.first() else {
-            let host = target.host.clone();
-            return Err(ConnectError::NoAddress { host });
-        };
+        let dial = self.to_dial(target, addresses);
+        if let Some(own) = self.own_dial(&dial) {
+            let connection = own.await?;
+            place.take(&connection);
+            return Ok(connection);
+        }
+        let (addresses, first) = dial.find().await?;
         let mut failed = None;
         let race = race(&self.inner.endpoint, target, addresses, &mut failed);
         if let Ok(Some(connection)) = timeout_at(deadline, race).await {
@@ -48,7 +47,7 @@ impl Client {
 /// Tries addresses one after the other, without giving up those that have not answered yet.
 ///
 /// `None` when all failed; the last error is in `failed` then.
-async fn race(
+pub(crate) async fn race(
     endpoint: &Endpoint,
     target: &Target,
     addresses: Vec<SocketAddr>,
@@ -74,7 +73,7 @@ async fn race(
 }
 
 /// Finds the addresses of a target, each once, the families by turns (RFC 8305, 4).
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
+pub(crate) async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
     let failed = |source: std::io::Error| ConnectError::Resolve {
         host: target.host.clone(),
         reason: source.to_string(),
@@ -84,7 +83,7 @@ async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
 }
 
 /// Takes the two families by turns, beginning with that of the first address.
-fn by_turns(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+pub(crate) fn by_turns(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut preferred = VecDeque::new();
     let mut other = VecDeque::new();
     for address in found {

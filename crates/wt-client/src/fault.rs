@@ -34,7 +34,7 @@ impl Fault for ConnectError {
         match self {
             Self::Url(error) => error.category(),
             Self::ProxyUnsupported { .. } => Category::Configuration,
-            Self::Resolve { .. } | Self::NoAddress { .. } => Category::Connection,
+            Self::Resolve { .. } | Self::NoAddress { .. } | Self::Custom(_) => Category::Connection,
             Self::NoAnswer { .. } | Self::TimedOut(_) => Category::Timeout,
             Self::Session(error) => error.category(),
             Self::InvalidHeader { .. } | Self::Closed | Self::TooManyConnections { .. } => {

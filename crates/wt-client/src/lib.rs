@@ -34,6 +34,7 @@ mod dial;
 mod fault;
 mod fleet;
 mod lock;
+mod making;
 mod observe;
 pub mod pool;
 mod reconnect;
@@ -51,6 +52,7 @@ pub use browser::Browser;
 pub use client::Client;
 pub use connect::{Connect, ConnectError};
 pub use fleet::{ClientFleet, FleetError};
+pub use making::{Dial, Open};
 pub use pool::{ConnectionPool, PoolConfig, PoolError, SessionPool, StreamPool};
 pub use reconnect::{
     ConnectFailure, ReconnectError, ReconnectEvent, ReconnectStats, ReconnectingClient, RetryPolicy,

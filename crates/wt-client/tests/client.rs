@@ -5,14 +5,20 @@
 mod common;
 
 use std::{
+    error::Error as _,
+    future,
     net::{Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use common::{Running, check_echo, client, client_config, echo, identity, until, within};
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wt_client::{Client, ConnectError, ProxyConfig, RetryPolicy};
+use wt_client::{Client, ConnectError, Dial, Open, ProxyConfig, RetryPolicy};
 use wt_core::SessionRequest;
 use wt_server::Accept;
 
@@ -296,4 +302,94 @@ async fn the_time_limit_covers_the_answer() {
     let error = within(connect).await.unwrap_err();
     assert!(matches!(error, ConnectError::TimedOut(limit) if limit == MS * 400));
     assert!(error.is_timeout());
+}
+
+#[tokio::test]
+async fn connections_and_sessions_are_made_in_the_applications_way() {
+    let identity = identity();
+    let server = Running::start(&identity, 0, mirror).await;
+    let dialled = Arc::new(AtomicUsize::new(0));
+    let (count, address) = (dialled.clone(), server.address);
+    let dialer = move |mut dial: Dial| {
+        count.fetch_add(1, SeqCst);
+        assert_eq!(dial.target.path, "/way");
+        dial.addresses = vec![address];
+        dial.run()
+    };
+    let opener = |mut open: Open| async {
+        open.headers
+            .insert("x-way", HeaderValue::from_static("own"));
+        open.run().await
+    };
+    let usual = client(&identity);
+    let own = usual.clone().with_dialer(dialer).with_opener(opener);
+    let url = "https://localhost:1/way";
+    let session = within(own.connect(url)).await.unwrap();
+    assert_eq!(session.response_headers()["x-way"], "own");
+    assert_eq!(session.remote_address().port(), server.port);
+    // Whoever reconnects or pools goes the same way; other handles do not.
+    let again = own.connect(url).reconnecting(RetryPolicy::new()).unwrap();
+    within(again.session()).await.unwrap();
+    let other = format!("{}way", server.url());
+    let session = within(usual.connect(&other)).await.unwrap();
+    assert!(!session.response_headers().contains_key("x-way"));
+    assert_eq!(dialled.load(SeqCst), 2);
+
+    let broken = usual.with_dialer(async |_| Err(ConnectError::custom("no way")));
+    let error = within(broken.connect(url)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the application could not connect");
+    assert_eq!(error.source().unwrap().to_string(), "no way");
+    assert!(!error.is_permanent());
+    // What it took is given back.
+    assert_eq!(broken.diagnostics().connections.connecting, 0);
+}
+
+#[tokio::test]
+async fn names_are_looked_up_in_the_applications_way() {
+    let identity = identity();
+    let server = Running::echo(&identity, 0).await;
+    let address = server.address;
+    let client = client(&identity);
+    let known = client.clone().with_resolver(move |target| async move {
+        match &target.host[..] {
+            "localhost" => Ok(vec![address]),
+            "nowhere" => Ok(Vec::new()),
+            _ => Err(std::io::Error::other("not in the book")),
+        }
+    });
+    let session = within(known.connect("https://localhost:1/")).await.unwrap();
+    check_echo(&session, "by the book").await;
+    let error = within(known.connect("https://nowhere/")).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::NoAddress { ref host } if host == "nowhere"),
+        "{error}"
+    );
+    let error = within(known.connect("https://other/")).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::Resolve { ref reason, .. } if reason == "not in the book"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_time_limit_covers_name_connection_and_session() {
+    let identity = identity();
+    let server = Running::echo(&identity, 0).await;
+    let client = client(&identity);
+    let limit = MS * 200;
+    let name = client.clone().with_resolver(|_| future::pending());
+    let dialer = client.clone().with_dialer(|_| future::pending());
+    let opener = client.clone().with_opener(|_| future::pending());
+    for (what, client) in [("name", name), ("dialer", dialer), ("opener", opener)] {
+        // A name, so that it has to be looked up.
+        let url = format!("https://localhost:{}/", server.port);
+        let error = within(client.connect(url).timeout(limit))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ConnectError::TimedOut(after) if after == limit),
+            "{what}: {error}"
+        );
+        assert_eq!(client.diagnostics().connections.connecting, 0, "{what}");
+    }
 }

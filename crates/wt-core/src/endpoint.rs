@@ -24,6 +24,7 @@ use crate::{
     report::{self, EndpointReport},
     stats::{EndpointStats, count},
     stream::quic_code,
+    takeover::{self, TakeoverError},
     tls::{Certificates, TlsError, Watch},
 };
 
@@ -45,6 +46,8 @@ struct Shared {
     certificates: Option<(Certificates, Watch)>,
     created: Instant,
     closed: AtomicBool,
+    /// Its socket is one that other processes have too, or may get.
+    shares_port: bool,
 }
 
 fn origin(
@@ -90,6 +93,30 @@ impl Endpoint {
         let certificates = Certificates::new(config);
         let server = quic::server_config(config, &certificates)?;
         let quic = bind(config.bind, &config.transport, Some(server))?;
+        Ok(Self::of_server(config, quic, &certificates, false))
+    }
+
+    /// Makes the endpoint of a server on a port that is taken over, or can be.
+    pub(crate) fn taking_over(
+        config: &ServerConfig,
+        takeover: takeover::unix::Takeover,
+    ) -> Result<(Self, takeover::unix::Pending), TakeoverError> {
+        config.validate().map_err(BindError::from)?;
+        let certificates = Certificates::new(config);
+        let server = quic::server_config(config, &certificates).map_err(BindError::from)?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BindError::NoRuntime.into());
+        }
+        let (quic, pending) = takeover.endpoint(config, server)?;
+        Ok((Self::of_server(config, quic, &certificates, true), pending))
+    }
+
+    fn of_server(
+        config: &ServerConfig,
+        quic: quinn::Endpoint,
+        certificates: &Certificates,
+        shares_port: bool,
+    ) -> Self {
         let mut origin = origin(
             Side::Server,
             &config.transport,
@@ -97,7 +124,7 @@ impl Endpoint {
             &config.limits,
         );
         origin.proto.dialects = config.dialects;
-        Ok(Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             quic,
             gate: Arc::new(Gate::new(origin.limits.clone())),
             origin,
@@ -105,7 +132,8 @@ impl Endpoint {
             certificates: Some((certificates.clone(), certificates.watch())),
             created: Instant::now(),
             closed: AtomicBool::new(false),
-        })))
+            shares_port,
+        }))
     }
 
     /// Binds the endpoint of a client.
@@ -132,6 +160,7 @@ impl Endpoint {
             certificates: None,
             created: Instant::now(),
             closed: AtomicBool::new(false),
+            shares_port: false,
         })))
     }
 
@@ -337,8 +366,12 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// What the system says; and that it cannot be done to an endpoint whose port can be taken over
+    /// ([`Takeover::server`](crate::takeover::Takeover::server)).
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
+        if self.0.shares_port {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         self.0.quic.rebind(socket)
     }
 

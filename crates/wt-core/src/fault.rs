@@ -13,6 +13,7 @@ use crate::{
     events::WaitError,
     session::{AnswerError, ExportError, SendDatagramError},
     stream::{ReadError, ReadExactError, ReadToEndError, ReadUntilError, StopError, WriteError},
+    takeover::TakeoverError,
     tls::{CertificateRefused, InvalidHash, TlsError},
 };
 use wt_proto::{ProtocolViolation, code::application};
@@ -218,7 +219,7 @@ fn known<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Fault> {
         ConnectionError, SessionError, ConnectError, BindError, ReadError, WriteError,
         ReadExactError, ReadToEndError, ReadUntilError, StopError, SendDatagramError, ExportError,
         AnswerError, ConfigError, TlsError, CertificateRefused, InvalidHash, ProtocolViolation,
-        WaitError,
+        WaitError, TakeoverError,
     );
     None
 }

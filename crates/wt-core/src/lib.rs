@@ -34,6 +34,7 @@ mod session;
 mod state;
 mod stats;
 mod stream;
+pub mod takeover;
 pub mod tls;
 pub mod util;
 
@@ -48,8 +49,8 @@ pub use http;
 pub use refusal::{RefusalCause, Refusals};
 pub use report::{DatagramDrop, EndpointReport, HandshakeOutcome, Handshakes, Holdings, Traffic};
 pub use session::{
-    Accept, AnswerError, ExportError, IncomingStream, SendDatagramError, Session, SessionRequest,
-    WeakSession,
+    Accept, AnswerError, DatagramClaim, ExportError, IncomingStream, SendDatagramError, Session,
+    SessionRequest, WeakSession,
 };
 pub use state::{ConnectionState, StreamDirection, StreamState};
 pub use stats::{ConnectionStats, EndpointStats, SessionStats};

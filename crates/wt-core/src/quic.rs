@@ -4,6 +4,12 @@
 //! `validate`; values that QUIC cannot encode would be cut to what it can.
 
 mod crypto;
+#[cfg(unix)]
+mod ids;
+#[cfg(unix)]
+mod passing;
+#[cfg(unix)]
+mod switch;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -15,6 +21,11 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, VarInt, congestion};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
+#[cfg(unix)]
+pub(crate) use self::{
+    ids::{Secrets, Tag},
+    switch::{Elder, Switch},
+};
 use crate::config::{ClientConfig, Congestion, ServerConfig, TransportConfig};
 use crate::runtime::Batching;
 use crate::tls::{self, Certificates, TlsError};

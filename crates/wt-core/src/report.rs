@@ -15,7 +15,8 @@ use crate::{
     connection::Inner,
     lock::lock,
     refusal::Refusals,
-    stats::{ConnectionStats, Counters, EndpointStats},
+    session::Shared,
+    stats::{ConnectionStats, EndpointStats},
 };
 
 /// What went over all connections of an endpoint so far, those that are over among them.
@@ -72,12 +73,13 @@ impl Traffic {
         self.congestion_events += stats.congestion_events;
     }
 
-    pub(crate) fn add_session(&mut self, counters: &Counters, datagrams_sent: u64) {
+    pub(crate) fn add_session(&mut self, session: &Shared) {
+        let counters = &session.counters;
         self.streams_opened += counters.streams_opened.load(Relaxed);
         self.streams_accepted += counters.streams_accepted.load(Relaxed);
         self.streams_bidi += counters.streams_bidi.load(Relaxed);
         self.stream_errors += counters.stream_errors.load(Relaxed);
-        self.datagrams_sent += datagrams_sent;
+        self.datagrams_sent += session.datagrams_sent();
         self.datagrams_received += counters.datagrams_received.load(Relaxed);
         let dropped = counters.datagrams_dropped.load(Relaxed);
         self.drop_datagrams(DatagramDrop::QueueFull, dropped);

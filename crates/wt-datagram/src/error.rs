@@ -21,6 +21,9 @@ pub enum OpenError {
     /// There is no tokio runtime for the tasks of the queues.
     #[error("no tokio runtime: call this from within one (`#[tokio::main]` or `Runtime::enter`)")]
     NoRuntime,
+    /// The session has a transport already: each datagram goes to one of them, nobody could say to which.
+    #[error("the session has a datagram transport already: clone that one, or close it first")]
+    Taken,
 }
 
 /// Why a datagram was not sent.

@@ -492,6 +492,26 @@ async fn impossible_configurations_are_refused() {
     );
 }
 
+#[tokio::test]
+async fn a_session_has_one_transport_at_a_time() {
+    let pair = pair().await;
+    let open = || DatagramTransport::new(pair.near.clone());
+    let first = open().unwrap();
+    let again = first.clone();
+    drop(first);
+    assert!(matches!(open(), Err(OpenError::Taken)));
+    // The other end is a session of its own, and a transport that is closed makes room.
+    pair.receiver().close();
+    again.close();
+    let second = open().unwrap();
+    second.send("x").await.unwrap();
+    assert_eq!(pair.receive(1).await, ["x"]);
+    drop(again);
+    assert!(matches!(open(), Err(OpenError::Taken)));
+    drop(second);
+    open().unwrap();
+}
+
 #[test]
 fn without_a_runtime_there_is_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -13,7 +13,7 @@ use wt_core::{
     observe::{self, Snapshot, State},
 };
 use wt_monitor::{
-    Monitor, MonitorConfig, ServerMonitor,
+    Measure, Monitor, MonitorConfig, Rule, ServerMonitor,
     feed::{Feed, FeedConfig, Hello, Line, Reading},
 };
 use wt_server::{
@@ -125,6 +125,41 @@ async fn the_history_comes_first_then_each_sample() {
         }
     })
     .await;
+    app.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn alerts_come_with_the_newest_sample_within_their_limit() {
+    let observed = observe::from_fn(|| {
+        Snapshot::new("test", "x", State::Active)
+            .with_gauge("heat", 9.0)
+            .with_gauge("nothing", f64::NAN)
+    });
+    let rule = |name: &str| {
+        Rule::above(name, Measure::last("heat"), 5.0).with_message(format!("{name}: {{value}}"))
+    };
+    let config = MonitorConfig::new()
+        .with_rule(rule("a"))
+        .with_rule(rule("b"));
+    let monitor = Monitor::new(observed, config).unwrap();
+    monitor.sample();
+    let feed = Feed::new(FeedConfig::default().with_alerts(1));
+    feed.attach(&monitor);
+    let app = app(&feed).start().await.unwrap();
+    let client = client(&app, |config| config);
+    let watcher = session(&app, &client, "/monitor").await;
+    let mut stream = soon(watcher.accept_uni()).await.unwrap();
+    hello(&mut stream).await;
+    let newest = reading(&mut stream).await;
+    assert_eq!(newest.alerts.len(), 1);
+    assert_eq!(newest.alerts[0].message, "b: 9.00");
+    assert_eq!(newest.alerts[0].severity, "warning");
+    assert!(!newest.alerts[0].cleared);
+    let health = newest.health.unwrap();
+    assert_eq!(health.status, "degraded");
+    assert_eq!(health.reason, "a: 9.00; b: 9.00");
+    // What is no number in JSON is left out.
+    assert_eq!(newest.gauges.keys().collect::<Vec<_>>(), ["heat"]);
     app.shut_down().await.unwrap();
 }
 

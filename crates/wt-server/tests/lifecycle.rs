@@ -250,3 +250,70 @@ mod signals {
         assert_eq!(*trace.lock().unwrap(), ["down"]);
     }
 }
+
+#[cfg(unix)]
+mod takeover {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    /// The path of a control socket in a folder of its own.
+    fn control(name: &str) -> PathBuf {
+        let id = std::process::id();
+        let folder = std::env::temp_dir().join(format!("wt-app-{name}-{id}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder.join("control")
+    }
+
+    #[tokio::test]
+    async fn an_application_ends_by_itself_when_another_one_has_its_port() {
+        async fn polite(session: Session) -> Close {
+            session.draining().await.ok();
+            Close::new(11, "done")
+        }
+        let (trace, path, config) = (Trace::default(), control("ends"), config());
+        // Nobody else gets the port between the two.
+        let reserved = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let config = config.with_bind(reserved.local_addr().unwrap());
+        drop(reserved);
+        let old = ServerApp::with_state(config.clone(), trace.clone())
+            .takeover(&path)
+            .route("/", polite)
+            .on_shutdown(async |trace: Trace| note(&trace, "old down"));
+        let old = tokio::spawn(old.serve_until(std::future::pending::<()>()));
+        eventually(|| path.exists()).await;
+        let hash = config.identity.certificate_hash();
+        let trust = wt_client::ServerVerification::Hashes(vec![hash]);
+        let client = wt_client::ClientConfig::new().with_verification(trust);
+        let client = wt_client::Client::new(client).unwrap();
+        let url = format!("https://{}/", config.bind);
+        let session = client.connect(&url).await.unwrap();
+
+        let new = ServerApp::with_state(config, trace.clone())
+            .configure(AppConfig::new().with_takeover(&path))
+            .route("/", async |session: Session| drop(session.closed().await));
+        let running = new.start().await.unwrap();
+        assert_eq!(ended(&session).await, (11, "done".to_owned()));
+        timeout(LIMIT, old).await.unwrap().unwrap().unwrap();
+        assert_eq!(*trace.lock().unwrap(), ["old down"]);
+        assert!(running.handover().is_some_and(|it| !it.is_handed_over()));
+        let session = client.connect(&url).await.unwrap();
+        running.shut_down().await.unwrap();
+        assert_eq!(ended(&session).await.0, 0);
+        fs::remove_dir(path.parent().unwrap()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_had_started_is_stopped_when_nothing_can_be_taken_over() {
+        let (trace, path) = (Trace::default(), control("cannot"));
+        fs::write(&path, "precious").unwrap();
+        let app = ServerApp::with_state(config(), trace.clone())
+            .takeover(&path)
+            .resource(Noted::new("a", &trace));
+        let error = app.start().await.unwrap_err();
+        assert!(matches!(error, AppError::Takeover(_)), "{error}");
+        assert_eq!(*trace.lock().unwrap(), ["start a", "stop a"]);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+}

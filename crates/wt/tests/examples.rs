@@ -124,3 +124,23 @@ fn runs_as_documented(example: &str, source: &str) {
 fn the_chat_runs_as_documented() {
     runs_as_documented("pubsub_chat", include_str!("../examples/pubsub_chat.rs"));
 }
+
+#[cfg(feature = "dashboard")]
+#[test]
+fn a_dashboard_is_shown_to_those_who_have_the_token() {
+    let mut running = start("dashboard", &[]);
+    let mut said = String::new();
+    let mut output = running.0.stdout.take().unwrap();
+    output.read_to_string(&mut said).unwrap();
+    assert!(running.0.wait().unwrap().success(), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("the page: http://localhost:"),
+        "{said}"
+    );
+    assert!(lines[0].ends_with("/?token=5f1c"), "{said}");
+    assert_eq!(lines[1], "without the token: 403 Forbidden");
+    assert!(lines[2].starts_with("app 127.0.0.1:"), "{said}");
+    assert!(lines[2].ends_with(": healthy"), "{said}");
+    assert_eq!(lines[3..], ["sessions: 2", "sessions: 2"]);
+}

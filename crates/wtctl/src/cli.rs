@@ -31,7 +31,8 @@ pub(crate) struct Cli {
 // What each is for stands at its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Serve(serve::Args),
+    // Far larger than the others.
+    Serve(Box<serve::Args>),
     Demo(demo::Args),
     Connect(connect::Args),
     Ping(ping::Args),

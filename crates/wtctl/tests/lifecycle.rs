@@ -296,6 +296,47 @@ mod signals {
     }
 
     #[tokio::test]
+    async fn a_server_that_is_taken_over_finishes_and_ends_with_0() {
+        let folder = std::env::temp_dir().join(format!("wtctl-takeover-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        let identity = Identity::self_signed(["localhost", "127.0.0.1"]).unwrap();
+        let (cert, key) = identity.to_pem();
+        fs::write(path("c.pem"), cert).unwrap();
+        fs::write(path("k.pem"), key).unwrap();
+        let (cert, key, control) = (path("c.pem"), path("k.pem"), path("control"));
+        let args = ["--cert", &cert, "--key", &key, "--takeover", &control];
+        let args = [&args[..], &["--grace", "60"]].concat();
+        let old = Server::start_with(&args).await;
+        let session = old.connect("/echo").await;
+
+        let start = Instant::now();
+        let new = Server::listen(&format!("127.0.0.1:{}", old.port()), &args).await;
+        assert_eq!(new.port(), old.port());
+        soon(session.draining()).await.unwrap();
+        // There is time to finish, and packets find their way.
+        echo(&session, &[7; 1_000_000]).await;
+        let other = new.connect("/echo").await;
+        echo(&other, b"x").await;
+        session.close(3, "done");
+        drop(session);
+        let took = ends_with_0(old, start).await;
+        assert!(took < Duration::from_secs(25), "{took:?}");
+        echo(&other, b"x").await;
+        new.process.signal(Signal::TERM);
+        soon(other.draining()).await.unwrap();
+        other.close(0, "");
+        drop(other);
+        ends_with_0(new, start).await;
+
+        fs::write(&control, "no socket").unwrap();
+        let listen = ["serve", "--listen", "127.0.0.1:0", "--takeover", &control];
+        let line = fails(2, &listen).await;
+        assert!(line.contains("no socket"), "{line}");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
     async fn a_second_signal_ends_it_at_once() {
         let server = Server::start_with(&["--grace", "60"]).await;
         let session = server.connect("/echo").await;

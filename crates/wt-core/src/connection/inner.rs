@@ -1,5 +1,11 @@
 //! The part of a connection that its handles, its sessions and the driver share.
 
+mod ask;
+mod command;
+mod credit;
+mod datagrams;
+mod early;
+mod events;
 mod tell;
 
 use std::{
@@ -10,7 +16,7 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -18,24 +24,23 @@ use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
-    Dialect, Dir, ErrorCode, Initiator, ProtocolViolation, SessionEnd, SessionId, SessionState,
-    StreamId,
-    connection::{self as proto, Connection as Proto, Event, Route},
+    Dialect, Dir, ErrorCode, ProtocolViolation, SessionId, SessionState, StreamId,
+    connection::Connection as Proto,
     early::{Early, EarlyLimits},
-    flow::Flow,
-    head::{RequestHead, ResponseHead, UpgradeToken, validate_user_headers},
-    subprotocol,
+    head::RequestHead,
 };
 
-use super::{PendingRequest, activity::Activity, allowance::Allowance, io::reject, wake::Ready};
+pub(super) use self::ask::request_head;
+use self::credit::Audit;
+use super::{PendingRequest, activity::Activity, allowance::Allowance, wake::Ready};
 use crate::{
     config::{Limits, TransportConfig},
-    error::{ConnectError, ConnectionError, SessionError},
+    error::{ConnectionError, SessionError},
     events::{Emitter, Event as TellEvent},
     gate::Member,
     lock::lock,
     refusal::{self, RefusalCause},
-    report::{DatagramDrop, HandshakeOutcome, Traffic},
+    report::{HandshakeOutcome, Traffic},
     session::{Answer, Heads, Shared},
     stats::{Totals, count},
     stream::{Slot, quic_code},
@@ -71,42 +76,6 @@ pub(super) struct State {
     sessions: HashMap<SessionId, Arc<Shared>>,
     /// Sessions that were asked for and not answered yet.
     asked: HashMap<SessionId, Arc<Shared>>,
-}
-
-/// The looks at what arrived for sessions and was not read.
-///
-/// What a peer sends is counted as it is read. One that sends more than its session may to an
-/// application that does not read would go unnoticed, and would take the window of the connection
-/// from the other sessions.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Audit {
-    pub(super) due: Instant,
-    pause: Duration,
-    /// What the connection had received at the last look, in bytes.
-    received: u64,
-}
-
-impl Audit {
-    const MIN_PAUSE: Duration = Duration::from_secs(1);
-    /// A connection on which little happens is woken this seldom.
-    const MAX_PAUSE: Duration = Duration::from_secs(16);
-    /// So much can go unseen.
-    const LITTLE: u64 = 64 * 1024;
-
-    fn next(last: Option<Self>, received: u64, now: Instant) -> Self {
-        let pause = last.map_or(Self::MIN_PAUSE, |last| {
-            if received.saturating_sub(last.received) < Self::LITTLE {
-                (last.pause * 2).min(Self::MAX_PAUSE)
-            } else {
-                Self::MIN_PAUSE
-            }
-        });
-        Self {
-            due: now + pause,
-            pause,
-            received,
-        }
-    }
 }
 
 /// Where a connection comes from: what it needs of its endpoint.
@@ -433,107 +402,6 @@ impl Inner {
         self.ready.wake();
     }
 
-    // ---- sessions: clients
-
-    /// Waits for the peer's SETTINGS.
-    pub(crate) async fn ready(&self) -> Result<(), ConnectionError> {
-        loop {
-            let arrived = self.settings_arrived.notified();
-            if let Some(end) = self.end() {
-                return Err(end);
-            }
-            if self.settings.load(SeqCst) {
-                return Ok(());
-            }
-            arrived.await;
-        }
-    }
-
-    /// Asks for a session, whose answer is yet to come.
-    pub(crate) async fn ask_for_session(
-        self: &Arc<Self>,
-        head: RequestHead,
-    ) -> Result<Arc<Shared>, ConnectError> {
-        self.ready().await?;
-        self.with_proto(Proto::can_connect)?;
-        let opened = self.quic.open_bi().await;
-        let (send, recv) = opened.map_err(|e| self.end().unwrap_or_else(|| e.into()))?;
-        let stream = StreamId::new(u64::from(send.id())).unwrap_or(StreamId::MAX);
-        let shared = {
-            let mut state = lock(&self.state);
-            if let Some(end) = self.end() {
-                return Err(end.into());
-            }
-            let id = match state.proto.connect(stream, head.clone()) {
-                Ok(id) => id,
-                Err(error) => {
-                    // Dropped, it would look like a request that ends before it begins.
-                    reject(Some(send), Some(recv), ErrorCode::H3_REQUEST_CANCELLED);
-                    return Err(error.into());
-                }
-            };
-            let dialect = state.proto.session_dialect(id).unwrap_or(Dialect::Draft15);
-            let heads = Heads::asked(head, dialect);
-            let shared = Arc::new(Shared::new(id, self.clone(), state.proto.flow(id), heads));
-            state.opened.push((stream, send, recv));
-            state.asked.insert(id, shared.clone());
-            state.idle_since = None;
-            shared
-        };
-        self.ready.wake();
-        Ok(shared)
-    }
-
-    // ---- sessions: commands
-
-    /// Runs a command on the protocol and has its outcome carried out.
-    fn command(self: &Arc<Self>, f: impl FnOnce(&mut Proto)) {
-        let mut state = lock(&self.state);
-        f(&mut state.proto);
-        self.pump(&mut state);
-        drop(state);
-        self.ready.wake();
-    }
-
-    pub(crate) fn close_session(self: &Arc<Self>, id: SessionId, code: u32, reason: &str) {
-        let asked = lock(&self.state).asked.remove(&id);
-        self.command(|proto| proto.close(id, code, reason));
-        if let Some(asked) = asked {
-            // Given up before it was answered.
-            asked.terminate(SessionError::Closed {
-                by: Initiator::Local,
-                code,
-                reason: reason.to_owned(),
-            });
-        }
-    }
-
-    pub(crate) fn close_session_silently(self: &Arc<Self>, id: SessionId) {
-        self.command(|proto| proto.close_silently(id));
-    }
-
-    pub(crate) fn close_sessions(self: &Arc<Self>, code: u32, reason: &str) {
-        self.command(|proto| {
-            let open: Vec<_> = proto.open_sessions().collect();
-            for id in open {
-                proto.close(id, code, reason);
-            }
-        });
-    }
-
-    pub(crate) fn drain_session(self: &Arc<Self>, id: SessionId) {
-        self.command(|proto| proto.drain(id));
-    }
-
-    pub(crate) fn goaway(self: &Arc<Self>) {
-        self.going_away.store(true, SeqCst);
-        self.command(Proto::goaway);
-    }
-
-    pub(crate) fn session_violation(self: &Arc<Self>, id: SessionId, violation: ProtocolViolation) {
-        self.command(|proto| proto.handle_violation(id, violation));
-    }
-
     /// Takes a session into the tables and gives it what arrived early.
     fn admit(self: &Arc<Self>, state: &mut State, shared: &Arc<Shared>) {
         state.sessions.insert(shared.id, shared.clone());
@@ -559,259 +427,7 @@ impl Inner {
         }
     }
 
-    /// Brings a stream of the peer, whose header has been read, to its session.
-    pub(super) fn place_stream(&self, state: &mut State, id: SessionId, slot: Slot, first: Bytes) {
-        let code = match state.proto.accept_stream(id, slot.dir) {
-            Route::Deliver => match state.sessions.get(&id).cloned() {
-                Some(session) => match session.flow_arrived(first.len()) {
-                    Ok(()) => return session.push_stream(slot, first),
-                    Err(violation) => {
-                        state.proto.handle_violation(id, violation);
-                        ErrorCode::WT_SESSION_GONE
-                    }
-                },
-                None => ErrorCode::WT_SESSION_GONE,
-            },
-            Route::Early => {
-                let bytes = first.len();
-                let stream = EarlyStream { slot, first };
-                if let Err(stream) = state.early.push_stream(id, stream, bytes, Instant::now()) {
-                    self.drop_early(&stream);
-                }
-                return;
-            }
-            Route::Reject(code) => code,
-        };
-        self.allowance.ended(slot.dir);
-        slot.abort(code);
-    }
-
-    /// Rejects the early streams that waited too long.
-    pub(super) fn expire_early(&self, state: &mut State, now: Instant) {
-        let before = state.early.datagrams();
-        for stream in state.early.expire(now) {
-            self.drop_early(&stream);
-        }
-        let expired = before - state.early.datagrams();
-        if expired > 0 {
-            self.drop_datagrams(DatagramDrop::EarlyExpired, expired as u64);
-        }
-    }
-
-    fn drop_early(&self, stream: &EarlyStream) {
-        self.allowance.ended(stream.slot.dir);
-        stream.slot.abort(ErrorCode::WT_BUFFERED_STREAM_REJECTED);
-    }
-
-    /// Carries out the events of the protocol.
-    pub(super) fn pump(self: &Arc<Self>, state: &mut State) {
-        while let Some(event) = state.proto.poll_event() {
-            match event {
-                Event::Settings => {
-                    self.settings.store(true, SeqCst);
-                    self.settings_arrived.notify_waiters();
-                    let connection = self.id;
-                    self.tell(|| TellEvent::SettingsReceived { connection });
-                }
-                Event::Requested { id, head, dialect } => {
-                    self.requested(state, (id, head, dialect));
-                }
-                Event::Established { id, head, protocol } => {
-                    self.established(state, id, *head, protocol);
-                }
-                Event::Failed { id, dialect, error } => {
-                    let outcome = match error {
-                        proto::ConnectError::Status(_) => HandshakeOutcome::Refused,
-                        _ => HandshakeOutcome::Failed,
-                    };
-                    self.count_handshake(dialect, outcome);
-                    if let Some(asked) = state.asked.remove(&id) {
-                        asked.terminate(SessionError::Refused(Box::new(error.into())));
-                    }
-                    // A request that the client gave up needs no answer.
-                    lock(&self.requests).retain(|request| request.0 != id);
-                }
-                Event::Refused { id, refusal } => {
-                    let stream = id.get();
-                    self.refused(
-                        refusal,
-                        &format_args!("{refusal}; request on stream {stream}"),
-                    );
-                }
-                Event::Draining { id } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.set_draining();
-                        let connection = self.id;
-                        self.tell(|| TellEvent::SessionDraining {
-                            connection,
-                            session: id,
-                        });
-                    }
-                }
-                Event::CreditRaised { id } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.credit_raised();
-                        self.tell_credit(session);
-                    }
-                }
-                Event::CreditDue { id } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.credit_due();
-                    }
-                }
-                Event::Datagram { id, payload } => {
-                    if let Some(session) = state.sessions.get(&id) {
-                        session.push_datagram(payload);
-                    }
-                }
-                Event::Closed { id, end } => {
-                    let peer = self.quic.remote_address();
-                    tracing::debug!(%peer, session = id.get(), %end, "session over");
-                    if let Some(session) = state.sessions.remove(&id) {
-                        if !matches!(end, SessionEnd::Closed { .. }) {
-                            self.errors.fetch_add(1, Relaxed);
-                        }
-                        let error = SessionError::from(end);
-                        session.terminate(error.clone());
-                        self.tell_closed(&session, &error);
-                    }
-                    let due = Instant::now() + self.limits().close_timeout;
-                    state.closing.push_back((due, id.stream_id()));
-                    if state.sessions.is_empty() {
-                        state.idle_since = Some(Instant::now());
-                        self.idle.notify_waiters();
-                    }
-                }
-                Event::GoAway => self.going_away.store(true, SeqCst),
-                _ => {}
-            }
-        }
-        if let Some(member) = &self.origin.member {
-            member.sessions_left(|| state.proto.session_count());
-        }
-    }
-
-    fn requested(&self, state: &mut State, request: PendingRequest) {
-        let mut requests = lock(&self.requests);
-        if requests.len() >= self.limits().pending_requests {
-            drop(requests);
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            self.refused(RefusalCause::TooManyRequests, &status);
-            self.count_handshake(request.2, HandshakeOutcome::Refused);
-            state.proto.reject(request.0, status, HeaderMap::new());
-            return;
-        }
-        let member = self.origin.member.as_ref();
-        if let Some(Err(no)) = member.map(|member| member.open_session()) {
-            drop(requests);
-            self.refused(no.cause, &no.status);
-            state.proto.reject(request.0, no.status, no.headers);
-            return;
-        }
-        let (connection, session) = (self.id, request.0);
-        self.tell(|| TellEvent::SessionRequest {
-            connection,
-            session,
-            path: request.1.path.clone().unwrap_or_default(),
-        });
-        requests.push_back(request);
-        drop(requests);
-        self.request_arrived.notify_one();
-    }
-
-    fn established(
-        self: &Arc<Self>,
-        state: &mut State,
-        id: SessionId,
-        head: ResponseHead,
-        protocol: Option<String>,
-    ) {
-        let Some(shared) = state.asked.remove(&id) else {
-            state.proto.close(id, 0, "");
-            return;
-        };
-        self.admit(state, &shared);
-        shared.establish(Answer {
-            status: head.status,
-            headers: head.headers,
-            protocol,
-        });
-        if shared.is_credit_due() {
-            // Of streams that were opened early.
-            self.announce_credit(state, id);
-        }
-    }
-
     // ---- what the driver does for sessions
-
-    pub(crate) fn credit_due(&self, id: SessionId) {
-        lock(&self.due).push(id);
-        self.ready.wake();
-    }
-
-    /// Takes the sessions whose credit is to be announced.
-    pub(super) fn take_due(&self) -> Vec<SessionId> {
-        std::mem::take(&mut *lock(&self.due))
-    }
-
-    /// Announces the credit of a session.
-    pub(super) fn announce_credit(self: &Arc<Self>, state: &mut State, id: SessionId) {
-        let Some(session) = state.sessions.get(&id).cloned() else {
-            return;
-        };
-        session.credit_taken();
-        if let Some(flow) = &session.flow
-            && flow.recv_data.is_due_now()
-        {
-            // More credit would make lawful what is too much now.
-            if !self.look_ahead(state, &session) {
-                return;
-            }
-            self.widen(&session, flow, state.sessions.len());
-        }
-        state.proto.refresh_credit(id);
-    }
-
-    /// Counts all that arrived for a session; `false` when it was too much and ended the session.
-    fn look_ahead(self: &Arc<Self>, state: &mut State, session: &Shared) -> bool {
-        let result = session.look_ahead();
-        if let Err(violation) = result {
-            state.proto.handle_violation(session.id, violation);
-            self.pump(state);
-        }
-        result.is_ok()
-    }
-
-    /// Looks at what the sessions have not read, when the time has come.
-    pub(super) fn audit(self: &Arc<Self>, state: &mut State, now: Instant) {
-        let Some(last) = state.audit.filter(|audit| audit.due <= now) else {
-            return;
-        };
-        let mut received = self.quic.stats().udp_rx.bytes;
-        let sessions: Vec<_> = state.sessions.values().cloned().collect();
-        if received.saturating_sub(last.received) < Audit::LITTLE {
-            // Small amounts add up until the next look.
-            received = last.received;
-        } else {
-            for session in sessions.iter().filter(|session| session.flow.is_some()) {
-                self.look_ahead(state, session);
-            }
-        }
-        let flowing = sessions.iter().any(|session| session.flow.is_some());
-        state.audit = flowing.then(|| Audit::next(Some(last), received, now));
-    }
-
-    /// Widens the window of a session that is read faster than its credit travels.
-    ///
-    /// Never so far that a session could take the whole connection from the others.
-    fn widen(&self, session: &Shared, flow: &Flow, sessions: usize) {
-        let most = self.origin.transport.receive_window / (sessions as u64 + 1);
-        let window = flow.recv_data.window();
-        let quickly = session.renewed_within(self.quic.rtt() * 2);
-        if self.origin.auto_scale && quickly && window < most {
-            flow.recv_data.set_window((window * 2).min(most));
-        }
-    }
 
     pub(crate) fn add_chore(&self, chore: Chore) {
         lock(&self.chores).push(chore);
@@ -843,94 +459,4 @@ impl Inner {
     pub(crate) fn remote_stream_ended(&self, dir: Dir) {
         self.allowance.ended(dir);
     }
-
-    // ---- datagrams
-
-    /// Returns whether a session takes datagrams from QUIC itself.
-    pub(super) fn has_datagram_reader(&self) -> bool {
-        self.reads_datagrams_itself() && self.datagram_readers.load(SeqCst) > 0
-    }
-
-    /// Returns whether a session that wants datagrams takes them from QUIC itself.
-    ///
-    /// That is the shortest way while only one session wants them. If several waited in QUIC, each
-    /// datagram would wake all of them.
-    pub(crate) fn reads_datagrams_itself(&self) -> bool {
-        !self.shares_datagrams.load(SeqCst)
-    }
-
-    pub(crate) fn datagram_reader_came(&self) {
-        if self.datagram_readers.fetch_add(1, SeqCst) > 0 {
-            // It stays so: who waits for the driver would not learn of the change.
-            self.shares_datagrams.store(true, SeqCst);
-            self.ready.wake();
-        }
-    }
-
-    pub(crate) fn datagram_reader_left(&self) {
-        if self.datagram_readers.fetch_sub(1, SeqCst) == 1 {
-            self.ready.wake();
-        }
-    }
-
-    /// Brings a datagram to its session; gives it back when that is `reader`.
-    pub(crate) fn route_datagram(&self, datagram: Bytes, reader: SessionId) -> Option<Bytes> {
-        let placed = match wt_proto::datagram::decode(datagram) {
-            Ok((id, payload)) if id == reader => return Some(payload),
-            Ok((id, payload)) => self.place_datagram(id, payload),
-            Err(violation) => Err(violation),
-        };
-        if let Err(violation) = placed {
-            self.violated(violation);
-        }
-        None
-    }
-
-    pub(super) fn place_datagram(
-        &self,
-        id: SessionId,
-        payload: Bytes,
-    ) -> Result<(), ProtocolViolation> {
-        let mut state = lock(&self.state);
-        let allowed = self.allowance.granted(Dir::Bi);
-        match state.proto.handle_datagram(id, allowed)? {
-            Route::Deliver => {
-                if let Some(session) = state.sessions.get(&id) {
-                    session.push_datagram(payload);
-                }
-            }
-            Route::Early => {
-                if !state.early.push_datagram(id, payload, Instant::now()) {
-                    self.drop_datagrams(DatagramDrop::EarlyFull, 1);
-                }
-                drop(state);
-                // The driver drops it when it grows too old.
-                self.ready.wake();
-            }
-            Route::Reject(_) => self.drop_datagrams(DatagramDrop::NoSession, 1),
-        }
-        Ok(())
-    }
-}
-
-/// Makes the head of a request for a session, checked.
-pub(super) fn request_head(
-    authority: &str,
-    path: &str,
-    mut headers: HeaderMap,
-    protocols: &[String],
-) -> Result<RequestHead, ConnectError> {
-    let invalid = |error: &dyn fmt::Display| ConnectError::InvalidRequest(error.to_string());
-    validate_user_headers(&headers).map_err(|error| invalid(&error))?;
-    if !protocols.is_empty() {
-        let offer = subprotocol::encode_offer(protocols).map_err(|error| invalid(&error))?;
-        headers.insert(subprotocol::WT_AVAILABLE_PROTOCOLS, offer);
-    }
-    // The token follows from the dialect, once it is known.
-    Ok(RequestHead::webtransport(
-        authority,
-        path,
-        UpgradeToken::WebTransport,
-        headers,
-    ))
 }

@@ -10,6 +10,7 @@ use crate::{
     events::WaitError,
     session::{AnswerError, ExportError, SendDatagramError},
     stream::{ReadError, ReadExactError, ReadToEndError, ReadUntilError, StopError, WriteError},
+    takeover::TakeoverError,
     tls::{CertificateRefused, InvalidHash, TlsError},
 };
 
@@ -161,6 +162,28 @@ impl Fault for BindError {
     /// An address in use may be free soon.
     fn is_retriable(&self) -> bool {
         matches!(self, Self::Socket { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
+    }
+
+    fn is_fatal(&self) -> bool {
+        !self.is_retriable()
+    }
+}
+
+impl Fault for TakeoverError {
+    fn category(&self) -> Category {
+        match self {
+            Self::Bind(error) => error.category(),
+            Self::TimedOut { .. } => Category::Timeout,
+            _ => Category::Server,
+        }
+    }
+
+    fn is_retriable(&self) -> bool {
+        match self {
+            Self::Bind(error) => error.is_retriable(),
+            Self::Busy | Self::TimedOut { .. } | Self::TakenBack { .. } => true,
+            _ => false,
+        }
     }
 
     fn is_fatal(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Sessions: what applications work with.
 
+mod claim;
 mod request;
 mod shared;
 mod ticket;
@@ -18,6 +19,7 @@ use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 use wt_proto::{Dialect, Dir, SessionId, SessionState, StreamId, stream_header};
 
+pub use self::claim::DatagramClaim;
 pub use self::request::{Accept, AnswerError, SessionRequest};
 pub(crate) use self::shared::{Answer, Heads, Shared};
 use crate::{

@@ -178,6 +178,8 @@ pub(crate) struct Shared {
     datagram_header: stream_header::Header,
     outgoing_datagrams: Mutex<Arena>,
     reads_datagrams: AtomicBool,
+    /// A layer above has claimed the datagrams.
+    pub(super) datagrams_claimed: AtomicBool,
     end: OnceLock<SessionError>,
     ended_at: OnceLock<Instant>,
     /// The session was answered, or is over.
@@ -244,6 +246,7 @@ impl Shared {
             datagram_header: wt_proto::datagram::header(id),
             outgoing_datagrams: Mutex::default(),
             reads_datagrams: AtomicBool::new(false),
+            datagrams_claimed: AtomicBool::new(false),
             end: OnceLock::new(),
             ended_at: OnceLock::new(),
             changed: Notify::new(),

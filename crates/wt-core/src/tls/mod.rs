@@ -32,7 +32,7 @@ pub(crate) use self::certificates::{Shown, Watch};
 pub use self::error::TlsError;
 pub use self::hash::{CertificateHash, InvalidHash};
 pub use self::identity::Identity;
-pub(crate) use self::provider::random;
+pub(crate) use self::provider::{hmac_sha256, random};
 pub use self::roots::{
     ClientAuth, ServerVerification, certificates_from_pem, certificates_from_pem_file,
 };

@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rustls::crypto::CryptoProvider;
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as backend;
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 use rustls::crypto::ring as backend;
+use rustls::crypto::{CryptoProvider, tls13::OkmBlock};
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("wt-core needs one of its features `ring` and `aws-lc-rs`");
@@ -35,4 +35,13 @@ pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
 /// Fills `bytes` with numbers that nobody can guess.
 pub(crate) fn random(bytes: &mut [u8]) -> Result<(), rustls::crypto::GetRandomFailed> {
     PROVIDER.secure_random.fill(bytes)
+}
+
+/// The HMAC-SHA-256 of `data`.
+pub(crate) fn hmac_sha256(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+    let tag = backend::cipher_suite::TLS13_AES_128_GCM_SHA256
+        .tls13()
+        .map(|suite| suite.hkdf_provider.hmac_sign(&OkmBlock::new(key), data));
+    tag.and_then(|tag| tag.as_ref().try_into().ok())
+        .expect("a suite of TLS 1.3 with SHA-256")
 }

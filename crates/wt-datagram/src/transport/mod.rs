@@ -18,7 +18,7 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime, task::AbortHandle, time};
 use wt_core::{
-    Session,
+    DatagramClaim, Session,
     events::Events,
     observe::{Observe, Snapshot, State},
 };
@@ -36,7 +36,8 @@ use crate::{
 /// The datagrams of a session, with queues, priorities, times to live and figures.
 ///
 /// A cheap handle: clones speak of the same transport. It is closed when all its handles are dropped; the session
-/// lives on. There should be one transport for a session: what one receives, another does not.
+/// lives on. A session has one transport at a time, since what one received, another would not: a second one is
+/// refused.
 ///
 /// # Sending
 ///
@@ -71,6 +72,8 @@ struct Handle {
     runtime: runtime::Handle,
     heartbeat: Mutex<Option<AbortHandle>>,
     closed: AtomicBool,
+    /// Given back when the transport is closed.
+    claim: Mutex<Option<DatagramClaim>>,
 }
 
 impl Handle {
@@ -81,6 +84,7 @@ impl Handle {
         }
         self.outgoing.end(SendError::Closed);
         self.incoming.close();
+        drop(lock(&self.claim).take());
         if first {
             self.counters.events.emit(DatagramEvent::Closed);
             self.counters.events.close();
@@ -99,7 +103,8 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NoRuntime`] outside of a tokio runtime.
+    /// [`OpenError::NoRuntime`] outside of a tokio runtime, [`OpenError::Taken`] when the session has a
+    /// transport already that is not closed.
     pub fn new(session: Session) -> Result<Self, OpenError> {
         Self::with_config(session, &DatagramConfig::default())
     }
@@ -108,10 +113,12 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] when the configuration cannot work, or outside of a tokio runtime.
+    /// [`OpenError`] when the configuration cannot work, outside of a tokio runtime, or when the session
+    /// has a transport already that is not closed.
     pub fn with_config(session: Session, config: &DatagramConfig) -> Result<Self, OpenError> {
         config.validate()?;
         let runtime = runtime::Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
+        let claim = session.claim_datagrams().ok_or(OpenError::Taken)?;
         let counters = Arc::<Counters>::default();
         Ok(Self(Arc::new(Handle {
             outgoing: Arc::new(Outgoing::new(
@@ -126,6 +133,7 @@ impl DatagramTransport {
             runtime,
             heartbeat: Mutex::default(),
             closed: AtomicBool::new(false),
+            claim: Mutex::new(Some(claim)),
         })))
     }
 

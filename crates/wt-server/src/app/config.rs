@@ -1,6 +1,6 @@
 //! What can be set on an application, beside its server.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::server::Shutdown;
 
@@ -25,6 +25,9 @@ pub struct AppConfig {
     /// How the application shuts down: by default within 5 s, and sessions that do not end by
     /// themselves are closed with code 0.
     pub shutdown: Shutdown,
+    /// The path of a control socket, by which a new process takes the port of this application over
+    /// as this one takes it from the process before. Default: none. See [`wt_core::takeover`].
+    pub takeover: Option<PathBuf>,
 }
 
 impl Default for AppConfig {
@@ -35,6 +38,7 @@ impl Default for AppConfig {
             access_log: true,
             reload_on_hangup: true,
             shutdown: Shutdown::default(),
+            takeover: None,
         }
     }
 }
@@ -78,6 +82,13 @@ impl AppConfig {
     #[must_use]
     pub fn with_shutdown(mut self, shutdown: Shutdown) -> Self {
         self.shutdown = shutdown;
+        self
+    }
+
+    /// Sets the path of the control socket by which the port is taken over and handed over.
+    #[must_use]
+    pub fn with_takeover(mut self, path: impl Into<PathBuf>) -> Self {
+        self.takeover = Some(path.into());
         self
     }
 }

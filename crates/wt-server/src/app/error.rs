@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wt_core::BindError;
+use wt_core::{BindError, takeover::TakeoverError};
 
 use crate::{message::BoxError, routing::RouteError};
 
@@ -16,6 +16,9 @@ pub enum AppError {
     /// The server cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The port cannot be taken over from a running process, or a successor cannot be waited for.
+    #[error(transparent)]
+    Takeover(#[from] TakeoverError),
     /// A startup hook, or a resource that starts, failed; what had started was stopped again.
     #[error("the application could not start: a startup hook failed")]
     Startup(#[source] BoxError),

@@ -9,11 +9,14 @@ mod session;
 mod signal;
 mod watch;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tower_layer::Layer;
 use tower_service::Service;
-use wt_core::config::ServerConfig;
+use wt_core::{
+    config::ServerConfig,
+    takeover::{Handover, Takeover},
+};
 
 pub(crate) use self::serving::Serving;
 pub use self::{
@@ -131,6 +134,16 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
         self
     }
 
+    /// Takes the port over from the process that listens on the control socket at `path`, if there is
+    /// one, and hands it over to the next in turn: [`AppConfig::takeover`].
+    ///
+    /// The other process is told to finish when this one has started, and serves its sessions until
+    /// they end or its time is over.
+    pub fn takeover(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.takeover = Some(path.into());
+        self
+    }
+
     /// Adds a router below a prefix; see [`Router::nest`].
     pub fn nest(mut self, prefix: &str, router: Router<S>) -> Self {
         self.router = self.router.nest(prefix, router);
@@ -214,30 +227,37 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
             route = Route::new(AccessLog::new().layer(route));
         }
         let ending = self.hooks.start().await?;
-        match Serving::start(&self.server, route, &self.config) {
-            Ok(serving) => Ok(RunningApp::new(serving, self.config.shutdown, ending)),
+        match serve(&self.server, route, &self.config).await {
+            Ok((serving, handover)) => {
+                let shutdown = self.config.shutdown;
+                Ok(RunningApp::new(serving, shutdown, handover, ending))
+            }
             Err(error) => {
                 // The error that counts is the first; the others are logged.
                 let _ = ending.run().await;
-                Err(error.into())
+                Err(error)
             }
         }
     }
 
-    /// Runs the application until `stop` is ready, then shuts it down.
+    /// Runs the application until `stop` is ready, or another process has taken the port over, then
+    /// shuts it down.
     ///
     /// # Errors
     ///
     /// See [`AppError`].
     pub async fn serve_until<F: Future>(self, stop: F) -> Result<(), AppError> {
         let running = self.start().await?;
-        stop.await;
+        tokio::select! {
+            _ = stop => {}
+            () = running.handed_over() => {}
+        }
         running.shut_down().await
     }
 
-    /// Runs the application until the process is asked to stop (Ctrl-C, SIGTERM), then shuts it
-    /// down. A second signal does not wait. SIGHUP has certificates read again, see
-    /// [`AppConfig::reload_on_hangup`].
+    /// Runs the application until the process is asked to stop (Ctrl-C, SIGTERM), or another one has
+    /// taken the port over, then shuts it down. A second signal does not wait. SIGHUP has
+    /// certificates read again, see [`AppConfig::reload_on_hangup`].
     ///
     /// # Errors
     ///
@@ -250,10 +270,10 @@ impl<S: Clone + Send + Sync + 'static> ServerApp<S> {
             tracing::info!(%address, "serving");
         }
         tokio::select! {
-            () = signals.next() => {}
+            () = signals.next() => tracing::info!("asked to stop; once more stops at once"),
+            () = running.handed_over() => tracing::info!("succeeded by another process"),
             () = reload_on(&mut hangup, running.server()) => {}
         }
-        tracing::info!("asked to stop; once more stops at once");
         tokio::select! {
             result = running.shut_down() => result,
             () = signals.next() => Ok(()),
@@ -300,6 +320,22 @@ async fn reload_on(hangup: &mut Option<Hangup>, server: &Server) {
             tracing::info!(changed, "read certificates again");
         }
     }
+}
+
+/// Makes the server and begins to answer; takes the port over when all of that is there.
+async fn serve(
+    server: &ServerConfig,
+    route: Route,
+    config: &AppConfig,
+) -> Result<(Serving, Option<Handover>), AppError> {
+    let Some(path) = &config.takeover else {
+        return Ok((Serving::start(server, route, config)?, None));
+    };
+    let takeover = Takeover::begin(path).await?;
+    let (server, pending) = Server::take_over(server, takeover)?;
+    let serving = Serving::answer(server, route, config);
+    let handover = pending.complete().await?;
+    Ok((serving, Some(handover)))
 }
 
 impl<S> fmt::Debug for ServerApp<S> {

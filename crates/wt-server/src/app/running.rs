@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use wt_core::observe::{Observe, Snapshot};
+use wt_core::{
+    observe::{Observe, Snapshot},
+    takeover::Handover,
+};
 
 use super::{AppError, AppStats, AppWatch, hooks::Ending, serving::Serving};
 use crate::server::{Server, Shutdown};
@@ -18,15 +21,22 @@ use crate::server::{Server, Shutdown};
 pub struct RunningApp {
     serving: Serving,
     shutdown: Shutdown,
+    handover: Option<Handover>,
     /// Never locked: the steps are `Send` alone, and others may look at the application meanwhile.
     ending: Mutex<Ending>,
 }
 
 impl RunningApp {
-    pub(super) const fn new(serving: Serving, shutdown: Shutdown, ending: Ending) -> Self {
+    pub(super) const fn new(
+        serving: Serving,
+        shutdown: Shutdown,
+        handover: Option<Handover>,
+        ending: Ending,
+    ) -> Self {
         Self {
             serving,
             shutdown,
+            handover,
             ending: Mutex::new(ending),
         }
     }
@@ -58,9 +68,31 @@ impl RunningApp {
         self.serving.stats()
     }
 
+    /// Waits until another process has taken the port over. [Shut down](Self::shut_down) then:
+    /// clients have where to go.
+    ///
+    /// Never returns without [`AppConfig::takeover`](crate::AppConfig::takeover).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn handed_over(&self) {
+        match &self.handover {
+            Some(handover) => handover.handed_over().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns what hands the port over, if [`AppConfig::takeover`](crate::AppConfig::takeover) is set.
+    #[must_use]
+    pub const fn handover(&self) -> Option<&Handover> {
+        self.handover.as_ref()
+    }
+
     /// Shuts down in order, as [`AppConfig::shutdown`](crate::AppConfig::shutdown) says.
     ///
-    /// Takes no new clients and refuses requests with 503; asks every session to finish (GOAWAY and
+    /// Takes no new clients (where the port was [handed over](Self::handed_over), they go to the other
+    /// process) and refuses requests with 503; asks every session to finish (GOAWAY and
     /// drain); gives them half of the time; closes the rest with the code and reason set; gives
     /// handlers the rest of the time to return, then drops them; runs the shutdown hooks; stops the
     /// resources.
@@ -74,7 +106,9 @@ impl RunningApp {
     /// Not cancel safe: if the future is dropped, what is left of the application ends at once,
     /// without its shutdown hooks.
     pub async fn shut_down(self) -> Result<(), AppError> {
-        self.serving.shut_down(&self.shutdown).await;
+        let handed_over = self.handover.as_ref().is_some_and(Handover::is_handed_over);
+        let shutdown = self.shutdown.with_handed_over(handed_over);
+        self.serving.shut_down(&shutdown).await;
         let ending = self.ending.into_inner();
         ending.unwrap_or_else(PoisonError::into_inner).run().await
     }

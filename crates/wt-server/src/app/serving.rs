@@ -93,7 +93,11 @@ impl Serving {
         route: Route,
         config: &AppConfig,
     ) -> Result<Self, BindError> {
-        let server = Server::bind(server)?;
+        Ok(Self::answer(Server::bind(server)?, route, config))
+    }
+
+    /// Begins to answer the requests of a server.
+    pub(super) fn answer(server: Server, route: Route, config: &AppConfig) -> Self {
         let max_sessions = config.max_sessions.min(Semaphore::MAX_PERMITS);
         let shared = Arc::new(Shared {
             route,
@@ -106,13 +110,13 @@ impl Serving {
         let (ended, over) = watch::channel(false);
         let task = take_requests(server.clone(), shared.clone(), asked, ended);
         let task = tokio::spawn(task);
-        Ok(Self {
+        Self {
             server,
             shared,
             deadline,
             over,
             task,
-        })
+        }
     }
 
     pub(crate) const fn server(&self) -> &Server {

@@ -7,7 +7,7 @@ mod traffic;
 mod weak;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{
@@ -19,7 +19,7 @@ use std::{
 
 use tokio::{
     sync::{
-        Mutex as AsyncMutex, Semaphore,
+        Mutex as AsyncMutex, Notify, Semaphore,
         mpsc::{self, error::TrySendError},
     },
     task::{JoinHandle, JoinSet},
@@ -29,6 +29,7 @@ use wt_core::{
     BindError, Connection, Endpoint, ErrorCode, Refusals, SessionRequest,
     config::ServerConfig,
     events::{Event, Events},
+    takeover::{PendingTakeover, Takeover, TakeoverError},
     tls::{Certificates, TlsError},
 };
 
@@ -73,6 +74,8 @@ struct Connections(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     alive: Mutex<HashMap<usize, Connection>>,
+    /// There is another one. One waits for it at most: who shuts the server down.
+    arrived: Notify,
     /// How many there ever were.
     accepted: AtomicU64,
 }
@@ -86,6 +89,7 @@ impl Connections {
         self.0.accepted.fetch_add(1, Relaxed);
         let id = connection.stable_id();
         self.with(|all| all.insert(id, connection.clone()));
+        self.0.arrived.notify_one();
     }
 }
 
@@ -96,14 +100,35 @@ impl Server {
     ///
     /// See [`BindError`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
-        let endpoint = Endpoint::server(config)?;
+        Ok(Self::serve(Endpoint::server(config)?, config))
+    }
+
+    /// Makes a server on a port that is taken over from a running process, or binds it, so that a
+    /// successor can take it over in turn.
+    ///
+    /// Where there is a predecessor, clients come once the takeover is
+    /// [completed](PendingTakeover::complete). When a successor has come
+    /// ([`Handover::handed_over`](wt_core::takeover::Handover::handed_over)), [shut down](Self::shut_down).
+    ///
+    /// # Errors
+    ///
+    /// See [`TakeoverError`].
+    pub fn take_over(
+        config: &ServerConfig,
+        takeover: Takeover,
+    ) -> Result<(Self, PendingTakeover), TakeoverError> {
+        let (endpoint, pending) = takeover.server(config)?;
+        Ok((Self::serve(endpoint, config), pending))
+    }
+
+    fn serve(endpoint: Endpoint, config: &ServerConfig) -> Self {
         let (sender, receiver) = mpsc::channel(config.limits.server_requests);
         let connections = Connections::default();
         let handshakes = config.limits.handshakes;
         let clients = take_clients(endpoint.clone(), handshakes, sender, connections.clone());
         let acceptor = tokio::spawn(clients);
         let requests = AsyncMutex::new(receiver);
-        Ok(Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             endpoint,
             requests,
             connections,
@@ -111,7 +136,7 @@ impl Server {
             config: config.clone(),
             started: Instant::now(),
             closed: AtomicBool::new(false),
-        })))
+        }))
     }
 
     /// Returns the configuration that the server was bound with. Certificates may be others by now, see
@@ -225,17 +250,32 @@ impl Server {
         let grace = shutdown.grace;
         let start = Instant::now();
         let (halfway, late, deadline) = (start + grace / 2, start + grace * 9 / 10, start + grace);
-        self.0.endpoint.stop_accepting();
-        let mut closing = JoinSet::new();
-        for connection in self.connections() {
-            connection.goaway();
-            let (code, reason) = (shutdown.code, shutdown.reason.clone());
-            closing.spawn(async move {
-                let _ = timeout_at(halfway, connection.idle()).await;
-                let _ = timeout_at(late, connection.close(code, &reason)).await;
-            });
+        // Where a successor has the port, what comes here is for handshakes that began here.
+        if !shutdown.handed_over {
+            self.0.endpoint.stop_accepting();
         }
-        while closing.join_next().await.is_some() {}
+        let (mut closing, mut asked) = (JoinSet::new(), HashSet::new());
+        loop {
+            // Those among them whose handshake was not over when it began.
+            let arrived = self.0.connections.0.arrived.notified();
+            for connection in self.connections() {
+                if !asked.insert(connection.stable_id()) {
+                    continue;
+                }
+                connection.goaway();
+                let (code, reason) = (shutdown.code, shutdown.reason.clone());
+                closing.spawn(async move {
+                    let _ = timeout_at(halfway, connection.idle()).await;
+                    let _ = timeout_at(late, connection.close(code, &reason)).await;
+                });
+            }
+            tokio::select! {
+                closed = closing.join_next() => if closed.is_none() {
+                    break;
+                },
+                () = arrived => {}
+            }
+        }
         self.0.acceptor.abort();
         self.0.endpoint.close(ErrorCode::H3_NO_ERROR, "");
         self.0

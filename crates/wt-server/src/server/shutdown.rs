@@ -13,6 +13,11 @@ pub struct Shutdown {
     pub code: u32,
     /// The reason of sessions that are closed. Default: empty.
     pub reason: Cow<'static, str>,
+    /// Whether another process has taken the port over, as
+    /// [`Handover::handed_over`](wt_core::takeover::Handover::handed_over) tells: clients whose
+    /// handshake has begun here may then complete it, and are told at once to go to the other one.
+    /// Default: no. [`RunningApp::shut_down`](crate::RunningApp::shut_down) knows by itself.
+    pub handed_over: bool,
 }
 
 impl Default for Shutdown {
@@ -29,6 +34,7 @@ impl Shutdown {
             grace,
             code: 0,
             reason: Cow::Borrowed(""),
+            handed_over: false,
         }
     }
 
@@ -37,6 +43,13 @@ impl Shutdown {
     pub fn with_close(mut self, code: u32, reason: impl Into<Cow<'static, str>>) -> Self {
         self.code = code;
         self.reason = reason.into();
+        self
+    }
+
+    /// Sets whether another process has taken the port over.
+    #[must_use]
+    pub const fn with_handed_over(mut self, handed_over: bool) -> Self {
+        self.handed_over = handed_over;
         self
     }
 }

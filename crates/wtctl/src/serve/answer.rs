@@ -34,6 +34,12 @@ impl Refused {
             .collect()
     }
 
+    /// Refuses a session because there will be no time for it.
+    pub(super) fn shutting_down(&self, request: SessionRequest) {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        self.refuse(request, status, "shutting down", None);
+    }
+
     fn refuse(
         &self,
         request: SessionRequest,
@@ -83,12 +89,7 @@ pub(super) async fn answer(
     if let Route::Slow(time) = route
         && !wait(time, stop).await
     {
-        return refused.refuse(
-            request,
-            StatusCode::SERVICE_UNAVAILABLE,
-            "shutting down",
-            None,
-        );
+        return refused.shutting_down(request);
     }
     let fields = (route == Route::Headers).then(|| headers::to_json(request.request()));
     let path = request.path().to_owned();

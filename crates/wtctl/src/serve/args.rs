@@ -19,6 +19,8 @@ Examples:
       Show who asks for a name of the second certificate the second, and all others the first.
   wtctl serve --metrics 127.0.0.1:9090
       Let Prometheus, or curl, fetch metrics from http://127.0.0.1:9090/metrics.
+  wtctl serve --cert cert.pem --key key.pem --takeover /run/wtctl/control
+      Take the port of the process that runs with the same path, which then finishes.
   wtctl serve --protocols chat-2,chat-1
       Answer a client with the first subprotocol of its offer that is one of these.
   wtctl serve --max-connections-per-address 20 --connection-rate-per-address 50/10s
@@ -41,7 +43,8 @@ Paths:
 
 Any other path is refused with 404, a bad parameter with 400; a number that is left out is 0.
 The files of --cert and --key are read again when they change, and at SIGHUP; sessions notice nothing.
-SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.";
+SIGINT or SIGTERM asks the sessions to finish, closes them with code 0 and exits with status 0.
+So does another process that takes the port over: both run with the same --takeover.";
 
 /// Run the test server for browsers and tools.
 ///
@@ -92,9 +95,13 @@ pub(crate) struct Args {
     /// free one, --json and the log say which
     #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(super) metrics: Option<SocketAddr>,
-    /// Seconds in which sessions may finish after SIGINT or SIGTERM
+    /// Seconds in which sessions may finish after SIGINT, SIGTERM or a takeover
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=3600))]
     grace: u32,
+    /// Control socket by which this process takes the port of a running one over, and the next one
+    /// takes it from this one; give both the same certificate
+    #[arg(long, value_name = "PATH")]
+    pub(super) takeover: Option<PathBuf>,
     #[command(flatten)]
     pub(super) protection: Protection,
 }

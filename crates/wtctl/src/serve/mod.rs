@@ -53,7 +53,10 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             .map(|_| Watch::new(args.dashboard_token.clone())),
     };
     let identity = settings.identity.clone();
-    let service = Service::bind(settings)?;
+    let service = match &args.takeover {
+        Some(path) => Service::take_over(settings, path).await?,
+        None => Service::bind(settings)?,
+    };
     // Before the line that says that it listens: it may not be possible.
     let dashboard = match args.dashboard {
         Some(address) => Some(Dashboard::start(address, &service, &identity).await?),

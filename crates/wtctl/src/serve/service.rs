@@ -1,11 +1,16 @@
 //! The server from its start to its end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use wt::{
     Identity, Server, ServerConfig,
-    core::{RefusalCause, config::StreamCredit},
+    core::{
+        RefusalCause,
+        config::StreamCredit,
+        takeover::{Handover, Takeover, TakeoverError},
+    },
+    server::Shutdown,
 };
 
 use super::{
@@ -46,7 +51,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Makes those of a server without a feed.
+    /// Makes those of a server without protection and feed.
     pub(crate) const fn new(
         listen: SocketAddr,
         identity: Identity,
@@ -67,31 +72,60 @@ impl Settings {
 #[derive(Debug)]
 pub(crate) struct Service {
     server: Server,
+    /// What another process takes the port over by.
+    handover: Option<Handover>,
     protocols: Arc<[String]>,
     refused: Refused,
     watch: Option<Watch>,
 }
 
-impl Service {
-    pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
-        let mut config = ServerConfig::new(settings.identity)
-            .with_identities(settings.others)
-            .with_bind(settings.listen);
+impl Settings {
+    fn config(&self) -> ServerConfig {
+        let mut config = ServerConfig::new(self.identity.clone())
+            .with_identities(self.others.clone())
+            .with_bind(self.listen);
         config.transport.streams_bidi = CONNECTION_STREAMS;
         config.transport.streams_uni = CONNECTION_STREAMS;
         config.session.max_streams_bidi = STREAMS;
         config.session.max_streams_uni = STREAMS;
         config.limits.connections = Some(CONNECTIONS);
-        if let Some(protection) = &settings.protection {
+        if let Some(protection) = &self.protection {
             protection.apply(&mut config.limits);
         }
-        let server = Server::bind(&config).map_err(|error| Failure::cannot_start(&error))?;
-        Ok(Self {
+        config
+    }
+}
+
+impl Service {
+    fn new(settings: Settings, server: Server, handover: Option<Handover>) -> Self {
+        Self {
             server,
+            handover,
             protocols: settings.protocols.into(),
             refused: Refused::default(),
             watch: settings.watch,
-        })
+        }
+    }
+
+    pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
+        let server = Server::bind(&settings.config());
+        let server = server.map_err(|error| Failure::cannot_start(&error))?;
+        Ok(Self::new(settings, server, None))
+    }
+
+    /// Takes the port over from the process that listens at `path`, if there is one, and listens
+    /// there for the next.
+    pub(crate) async fn take_over(settings: Settings, path: &Path) -> Result<Self, Failure> {
+        let taking = async {
+            let takeover = Takeover::begin(path).await?;
+            let (server, pending) = Server::take_over(&settings.config(), takeover)?;
+            // Requests wait in the server for the moment until they are answered.
+            Ok((server, pending.complete().await?))
+        };
+        let (server, handover) = taking
+            .await
+            .map_err(|error: TakeoverError| Failure::cannot_start(&error))?;
+        Ok(Self::new(settings, server, Some(handover)))
     }
 
     pub(crate) const fn server(&self) -> &Server {
@@ -107,13 +141,24 @@ impl Service {
         address.map_err(|error| Failure::cannot_start(&error))
     }
 
-    /// Serves until `stop`, then lets sessions finish and closes the rest with code 0, within
-    /// `grace`.
+    async fn handed_over(&self) {
+        match &self.handover {
+            Some(handover) => handover.handed_over().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Serves until `stop`, or until another process has taken the port over; then lets sessions
+    /// finish and closes the rest with code 0, within `grace`.
     pub(crate) async fn run(self, mut stop: Stop, grace: Duration) {
         let mut sessions = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.asked() => break,
+                () = self.handed_over() => {
+                    tracing::info!("succeeded by another process");
+                    break;
+                }
                 request = self.server.accept() => match request {
                     Some(request) => {
                         let (protocols, refused) = (self.protocols.clone(), self.refused.clone());
@@ -130,9 +175,20 @@ impl Service {
             }
         }
         // A tenth is left for the end of the process.
-        self.server.close(grace.mul_f32(0.9)).await;
+        let shutdown = Shutdown::new(grace.mul_f32(0.9));
+        let handed_over = self.handover.as_ref().is_some_and(Handover::is_handed_over);
+        let shutdown = shutdown.with_handed_over(handed_over);
+        let closing = self.server.shut_down(&shutdown);
+        tokio::join!(closing, self.refuse_the_rest());
         sessions.shutdown().await;
         self.report();
+    }
+
+    /// Refuses the requests that still come, until the server is closed.
+    async fn refuse_the_rest(&self) {
+        while let Some(request) = self.server.accept().await {
+            self.refused.shutting_down(request);
+        }
     }
 
     /// Logs how often each cause led to a refusal.

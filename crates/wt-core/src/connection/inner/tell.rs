@@ -59,8 +59,7 @@ impl Inner {
     }
 
     pub(super) fn tell_closed(&self, session: &Shared, error: &SessionError) {
-        let datagrams_sent = session.datagrams_sent();
-        lock(&self.past).add_session(&session.counters, datagrams_sent);
+        lock(&self.past).add_session(session);
         count(&self.origin.totals.sessions_ended);
         let session = session.id;
         self.tell(|| Event::SessionClosed {
@@ -126,7 +125,7 @@ impl Inner {
             ..Holdings::default()
         };
         for session in state.sessions.values() {
-            traffic.add_session(&session.counters, session.datagrams_sent());
+            traffic.add_session(session);
             holdings.streams += session.active_streams() as u64;
             holdings.streams_waiting += session.streams_waiting() as u64;
             holdings.datagrams_waiting += session.datagram_backlog() as u64;

@@ -1,0 +1,61 @@
+//! Streams of the peer on the way to their session, which may not be there yet.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use wt_proto::{ErrorCode, SessionId, connection::Route};
+
+use super::{EarlyStream, Inner, State};
+use crate::{report::DatagramDrop, stream::Slot};
+
+impl Inner {
+    /// Brings a stream of the peer, whose header has been read, to its session.
+    pub(in crate::connection) fn place_stream(
+        &self,
+        state: &mut State,
+        id: SessionId,
+        slot: Slot,
+        first: Bytes,
+    ) {
+        let code = match state.proto.accept_stream(id, slot.dir) {
+            Route::Deliver => match state.sessions.get(&id).cloned() {
+                Some(session) => match session.flow_arrived(first.len()) {
+                    Ok(()) => return session.push_stream(slot, first),
+                    Err(violation) => {
+                        state.proto.handle_violation(id, violation);
+                        ErrorCode::WT_SESSION_GONE
+                    }
+                },
+                None => ErrorCode::WT_SESSION_GONE,
+            },
+            Route::Early => {
+                let bytes = first.len();
+                let stream = EarlyStream { slot, first };
+                if let Err(stream) = state.early.push_stream(id, stream, bytes, Instant::now()) {
+                    self.drop_early(&stream);
+                }
+                return;
+            }
+            Route::Reject(code) => code,
+        };
+        self.allowance.ended(slot.dir);
+        slot.abort(code);
+    }
+
+    /// Rejects the early streams that waited too long.
+    pub(in crate::connection) fn expire_early(&self, state: &mut State, now: Instant) {
+        let before = state.early.datagrams();
+        for stream in state.early.expire(now) {
+            self.drop_early(&stream);
+        }
+        let expired = before - state.early.datagrams();
+        if expired > 0 {
+            self.drop_datagrams(DatagramDrop::EarlyExpired, expired as u64);
+        }
+    }
+
+    fn drop_early(&self, stream: &EarlyStream) {
+        self.allowance.ended(stream.slot.dir);
+        stream.slot.abort(ErrorCode::WT_BUFFERED_STREAM_REJECTED);
+    }
+}
