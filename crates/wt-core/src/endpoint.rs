@@ -19,6 +19,7 @@ use crate::{
     events::{Emitter, Event, Events},
     gate::{Gate, Place, Turned},
     observe::{Observe, Snapshot, State},
+    qlog::Qlog,
     quic,
     refusal::{RefusalCause, Refusals},
     report::{self, EndpointReport},
@@ -43,6 +44,15 @@ struct Shared {
     client: Option<quinn::ClientConfig>,
     created: Instant,
     closed: AtomicBool,
+    /// Goes on, whatever configuration comes later.
+    qlog: Qlog,
+}
+
+fn open_qlog(transport: &TransportConfig, side: &str) -> Result<Qlog, BindError> {
+    Qlog::open(transport, side).map_err(|source| BindError::Qlog {
+        directory: transport.qlog.clone().unwrap_or_default(),
+        source,
+    })
 }
 
 fn origin(
@@ -85,7 +95,8 @@ impl Endpoint {
     /// See [`BindError`].
     pub fn server(config: &ServerConfig) -> Result<Self, BindError> {
         config.validate()?;
-        let server = quic::server_config(config)?;
+        let qlog = open_qlog(&config.transport, "server")?;
+        let server = quic::server_config(config, &qlog)?;
         let quic = bind(config.bind, &config.transport, Some(server))?;
         let mut origin = origin(
             Side::Server,
@@ -101,6 +112,7 @@ impl Endpoint {
             client: None,
             created: Instant::now(),
             closed: AtomicBool::new(false),
+            qlog,
         })))
     }
 
@@ -111,7 +123,8 @@ impl Endpoint {
     /// See [`BindError`].
     pub fn client(config: &ClientConfig) -> Result<Self, BindError> {
         config.validate()?;
-        let client = quic::client_config(config)?;
+        let qlog = open_qlog(&config.transport, "client")?;
+        let client = quic::client_config(config, &qlog)?;
         let quic = bind(config.bind, &config.transport, None)?;
         let mut origin = origin(
             Side::Client,
@@ -127,6 +140,7 @@ impl Endpoint {
             client: Some(client),
             created: Instant::now(),
             closed: AtomicBool::new(false),
+            qlog,
         })))
     }
 
@@ -310,7 +324,7 @@ impl Endpoint {
     pub fn set_server_config(&self, config: &ServerConfig) -> Result<(), TlsError> {
         self.0
             .quic
-            .set_server_config(Some(quic::server_config(config)?));
+            .set_server_config(Some(quic::server_config(config, &self.0.qlog)?));
         Ok(())
     }
 

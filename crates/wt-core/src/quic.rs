@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tracing::debug;
 
 use crate::config::{ClientConfig, Congestion, ServerConfig, TransportConfig};
+use crate::qlog::Qlog;
 use crate::runtime::Batching;
 use crate::tls::{self, TlsError};
 
@@ -24,9 +25,12 @@ const QUIC_V1: u32 = 1;
 const INCOMING_BUFFER: u64 = 64 * 1024;
 
 /// Makes the configuration with which an endpoint accepts connections.
-pub(crate) fn server_config(config: &ServerConfig) -> Result<quinn::ServerConfig, TlsError> {
+pub(crate) fn server_config(
+    config: &ServerConfig,
+    qlog: &Qlog,
+) -> Result<quinn::ServerConfig, TlsError> {
     let mut quic = quinn::ServerConfig::with_crypto(server_crypto(config)?);
-    quic.transport_config(transport(&config.transport))
+    quic.transport_config(transport(&config.transport, qlog))
         .max_incoming(config.transport.max_incoming)
         .incoming_buffer_size(INCOMING_BUFFER.min(config.transport.incoming_buffer))
         .incoming_buffer_size_total(config.transport.incoming_buffer);
@@ -34,9 +38,12 @@ pub(crate) fn server_config(config: &ServerConfig) -> Result<quinn::ServerConfig
 }
 
 /// Makes the configuration with which an endpoint connects.
-pub(crate) fn client_config(config: &ClientConfig) -> Result<quinn::ClientConfig, TlsError> {
+pub(crate) fn client_config(
+    config: &ClientConfig,
+    qlog: &Qlog,
+) -> Result<quinn::ClientConfig, TlsError> {
     let mut quic = quinn::ClientConfig::new(client_crypto(config)?);
-    quic.transport_config(transport(&config.transport));
+    quic.transport_config(transport(&config.transport, qlog));
     Ok(quic)
 }
 
@@ -57,7 +64,7 @@ fn client_crypto(config: &ClientConfig) -> Result<Arc<dyn quinn::crypto::ClientC
 /// Makes the settings of one side of a connection.
 ///
 /// Stream credit starts at `initial`; raising it is left to the connection's driver.
-pub(crate) fn transport(config: &TransportConfig) -> Arc<quinn::TransportConfig> {
+pub(crate) fn transport(config: &TransportConfig, qlog: &Qlog) -> Arc<quinn::TransportConfig> {
     let mut quic = quinn::TransportConfig::default();
     quic.max_idle_timeout(config.idle_timeout.map(idle_timeout))
         .keep_alive_interval(config.keep_alive)
@@ -71,6 +78,7 @@ pub(crate) fn transport(config: &TransportConfig) -> Arc<quinn::TransportConfig>
         .initial_mtu(config.initial_mtu)
         .mtu_discovery_config(mtu_discovery(config))
         .congestion_controller_factory(congestion(config.congestion));
+    qlog.set(&mut quic);
     Arc::new(quic)
 }
 

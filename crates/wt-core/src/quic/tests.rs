@@ -39,11 +39,18 @@ async fn pair(transport: &TransportConfig) -> Pair {
     server.validate().unwrap();
     client.validate().unwrap();
 
-    let listener = endpoint(transport, Some(server_config(&server).unwrap()));
+    let listener = endpoint(
+        transport,
+        Some(server_config(&server, &Qlog::default()).unwrap()),
+    );
     let dialer = endpoint(transport, None);
     let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
     let connecting = dialer
-        .connect_with(client_config(&client).unwrap(), address.into(), "localhost")
+        .connect_with(
+            client_config(&client, &Qlog::default()).unwrap(),
+            address.into(),
+            "localhost",
+        )
         .unwrap();
     let accepted = async { listener.accept().await.unwrap().await.unwrap() };
     let (server, client) = tokio::join!(accepted, connecting);
