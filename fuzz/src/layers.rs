@@ -82,7 +82,7 @@ pub(crate) fn pubsub(data: &[u8]) {
     let max = [0, 16, 256, 65_536][input.below(4)];
     let seed = input.byte();
     let data = Bytes::copy_from_slice(input.rest());
-    let whole = lines::decode(&[data.clone()], max);
+    let whole = lines::decode(std::slice::from_ref(&data), max);
     assert_eq!(whole, lines::decode(&pieces(&data, seed), max));
     for said in whole.0 {
         match said {

@@ -19,6 +19,7 @@ use crate::{
     events::{Emitter, Event, Events},
     gate::{Gate, Place, Turned},
     observe::{Observe, Snapshot, State},
+    qlog::Qlog,
     quic,
     refusal::{RefusalCause, Refusals},
     report::{self, EndpointReport},
@@ -48,6 +49,15 @@ struct Shared {
     closed: AtomicBool,
     /// Its socket is one that other processes have too, or may get.
     shares_port: bool,
+    /// Goes on, whatever configuration comes later.
+    qlog: Qlog,
+}
+
+fn open_qlog(transport: &TransportConfig, side: &str) -> Result<Qlog, BindError> {
+    Qlog::open(transport, side).map_err(|source| BindError::Qlog {
+        directory: transport.qlog.clone().unwrap_or_default(),
+        source,
+    })
 }
 
 fn origin(
@@ -90,10 +100,11 @@ impl Endpoint {
     /// See [`BindError`].
     pub fn server(config: &ServerConfig) -> Result<Self, BindError> {
         config.validate()?;
+        let qlog = open_qlog(&config.transport, "server")?;
         let certificates = Certificates::new(config);
-        let server = quic::server_config(config, &certificates)?;
+        let server = quic::server_config(config, &certificates, &qlog)?;
         let quic = bind(config.bind, &config.transport, Some(server))?;
-        Ok(Self::of_server(config, quic, &certificates, false))
+        Ok(Self::of_server(config, quic, &certificates, qlog, false))
     }
 
     /// Makes the endpoint of a server on a port that is taken over, or can be.
@@ -102,19 +113,24 @@ impl Endpoint {
         takeover: takeover::unix::Takeover,
     ) -> Result<(Self, takeover::unix::Pending), TakeoverError> {
         config.validate().map_err(BindError::from)?;
+        let qlog = open_qlog(&config.transport, "server")?;
         let certificates = Certificates::new(config);
-        let server = quic::server_config(config, &certificates).map_err(BindError::from)?;
+        let server = quic::server_config(config, &certificates, &qlog).map_err(BindError::from)?;
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BindError::NoRuntime.into());
         }
         let (quic, pending) = takeover.endpoint(config, server)?;
-        Ok((Self::of_server(config, quic, &certificates, true), pending))
+        Ok((
+            Self::of_server(config, quic, &certificates, qlog, true),
+            pending,
+        ))
     }
 
     fn of_server(
         config: &ServerConfig,
         quic: quinn::Endpoint,
         certificates: &Certificates,
+        qlog: Qlog,
         shares_port: bool,
     ) -> Self {
         let mut origin = origin(
@@ -133,6 +149,7 @@ impl Endpoint {
             created: Instant::now(),
             closed: AtomicBool::new(false),
             shares_port,
+            qlog,
         }))
     }
 
@@ -143,7 +160,8 @@ impl Endpoint {
     /// See [`BindError`].
     pub fn client(config: &ClientConfig) -> Result<Self, BindError> {
         config.validate()?;
-        let client = quic::client_config(config)?;
+        let qlog = open_qlog(&config.transport, "client")?;
+        let client = quic::client_config(config, &qlog)?;
         let quic = bind(config.bind, &config.transport, None)?;
         let mut origin = origin(
             Side::Client,
@@ -161,6 +179,7 @@ impl Endpoint {
             created: Instant::now(),
             closed: AtomicBool::new(false),
             shares_port: false,
+            qlog,
         })))
     }
 
@@ -355,7 +374,7 @@ impl Endpoint {
     /// [`TlsError`] when they cannot be used; the old ones stay then.
     pub fn set_server_config(&self, config: &ServerConfig) -> Result<(), TlsError> {
         if let Some(certificates) = self.certificates() {
-            let quic = quic::server_config(config, certificates)?;
+            let quic = quic::server_config(config, certificates, &self.0.qlog)?;
             certificates.replace_all(&config.identity, &config.identities)?;
             self.0.quic.set_server_config(Some(quic));
         }

@@ -274,6 +274,14 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file for `transport.qlog` cannot be made.
+    #[error("cannot write a qlog in {}: {source}", .directory.display())]
+    Qlog {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is no tokio runtime to run the endpoint on.
     #[error("no tokio runtime: call this from within one (`#[tokio::main]` or `Runtime::enter`)")]
     NoRuntime,

@@ -26,6 +26,7 @@ mod gate;
 mod lock;
 pub mod manager;
 pub mod observe;
+mod qlog;
 mod quic;
 mod refusal;
 mod report;

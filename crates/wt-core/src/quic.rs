@@ -27,6 +27,7 @@ pub(crate) use self::{
     switch::{Elder, Switch},
 };
 use crate::config::{ClientConfig, Congestion, ServerConfig, TransportConfig};
+use crate::qlog::Qlog;
 use crate::runtime::Batching;
 use crate::tls::{self, Certificates, TlsError};
 
@@ -40,9 +41,10 @@ const INCOMING_BUFFER: u64 = 64 * 1024;
 pub(crate) fn server_config(
     config: &ServerConfig,
     certificates: &Certificates,
+    qlog: &Qlog,
 ) -> Result<quinn::ServerConfig, TlsError> {
     let mut quic = quinn::ServerConfig::with_crypto(server_crypto(config, certificates)?);
-    quic.transport_config(transport(&config.transport))
+    quic.transport_config(transport(&config.transport, qlog))
         .max_incoming(config.transport.max_incoming)
         .incoming_buffer_size(INCOMING_BUFFER.min(config.transport.incoming_buffer))
         .incoming_buffer_size_total(config.transport.incoming_buffer);
@@ -50,9 +52,12 @@ pub(crate) fn server_config(
 }
 
 /// Makes the configuration with which an endpoint connects.
-pub(crate) fn client_config(config: &ClientConfig) -> Result<quinn::ClientConfig, TlsError> {
+pub(crate) fn client_config(
+    config: &ClientConfig,
+    qlog: &Qlog,
+) -> Result<quinn::ClientConfig, TlsError> {
     let mut quic = quinn::ClientConfig::new(client_crypto(config)?);
-    quic.transport_config(transport(&config.transport));
+    quic.transport_config(transport(&config.transport, qlog));
     Ok(quic)
 }
 
@@ -75,7 +80,7 @@ fn client_crypto(config: &ClientConfig) -> Result<Arc<dyn quinn::crypto::ClientC
 /// Makes the settings of one side of a connection.
 ///
 /// Stream credit starts at `initial`; raising it is left to the connection's driver.
-pub(crate) fn transport(config: &TransportConfig) -> Arc<quinn::TransportConfig> {
+pub(crate) fn transport(config: &TransportConfig, qlog: &Qlog) -> Arc<quinn::TransportConfig> {
     let mut quic = quinn::TransportConfig::default();
     quic.max_idle_timeout(config.idle_timeout.map(idle_timeout))
         .keep_alive_interval(config.keep_alive)
@@ -89,6 +94,7 @@ pub(crate) fn transport(config: &TransportConfig) -> Arc<quinn::TransportConfig>
         .initial_mtu(config.initial_mtu)
         .mtu_discovery_config(mtu_discovery(config))
         .congestion_controller_factory(congestion(config.congestion));
+    qlog.set(&mut quic);
     Arc::new(quic)
 }
 

@@ -68,6 +68,7 @@
 //! |---|---|---|
 //! | `client` | yes | [`Client`], and what stands on it: [`client`] |
 //! | `server` | yes | [`ServerApp`], [`Server`] |
+//! | `qlog` | no | what QUIC does, packet by packet, in files |
 //! | `serde` | no | configurations read from files and written |
 //! | `ring` | yes | cryptography by ring |
 //! | `aws-lc-rs` | no | cryptography by aws-lc-rs, which takes precedence |

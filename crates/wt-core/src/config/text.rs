@@ -1,6 +1,6 @@
 //! Values of the configuration as text, for files, environment and command lines.
 
-use std::{borrow::Cow, net::SocketAddr, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
@@ -69,6 +69,19 @@ impl Text for String {
 
     fn write(&self) -> String {
         self.clone()
+    }
+}
+
+impl Text for PathBuf {
+    fn read(text: &str) -> Result<Self, Reason> {
+        if text.is_empty() {
+            return Err("must be a path".into());
+        }
+        Ok(text.into())
+    }
+
+    fn write(&self) -> String {
+        self.display().to_string()
     }
 }
 

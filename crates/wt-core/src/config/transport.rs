@@ -1,6 +1,6 @@
 //! The QUIC connection underneath.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{ConfigError, MAX_VARINT, ensure, ensure_time};
 
@@ -65,6 +65,12 @@ pub struct TransportConfig {
     pub max_incoming: usize,
     /// Bytes that a server keeps for handshakes that are not accepted yet, all together. Default: 16 MiB.
     pub incoming_buffer: u64,
+    /// Directory in which each endpoint writes, packet by packet, what QUIC does (qlog, as JSON text sequences), for
+    /// looking for faults: it costs much. Needs the feature `qlog`. Default: `None`.
+    #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
+    pub qlog: Option<PathBuf>,
+    /// Bytes that the qlog of an endpoint may have; it ends there. Default: 64 MiB.
+    pub qlog_bytes: u64,
 }
 
 impl Default for TransportConfig {
@@ -86,6 +92,8 @@ impl Default for TransportConfig {
             batch_packets: true,
             max_incoming: 4096,
             incoming_buffer: 16 * 1024 * 1024,
+            qlog: None,
+            qlog_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -114,6 +122,12 @@ impl TransportConfig {
         self.validate_times()?;
         self.validate_windows()?;
         self.validate_sizes()?;
+        ensure(
+            self.qlog.is_none() || cfg!(feature = "qlog"),
+            "transport.qlog",
+            &self.qlog,
+            "needs the feature `qlog` of wt-core, without which this program was built",
+        )?;
         ensure_credit("transport.streams_bidi", self.streams_bidi)?;
         ensure_credit("transport.streams_uni", self.streams_uni)?;
         ensure(

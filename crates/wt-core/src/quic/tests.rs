@@ -41,12 +41,16 @@ async fn pair(transport: &TransportConfig) -> Pair {
 
     let listener = endpoint(
         transport,
-        Some(server_config(&server, &Certificates::new(&server)).unwrap()),
+        Some(server_config(&server, &Certificates::new(&server), &Qlog::default()).unwrap()),
     );
     let dialer = endpoint(transport, None);
     let address = (Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port());
     let connecting = dialer
-        .connect_with(client_config(&client).unwrap(), address.into(), "localhost")
+        .connect_with(
+            client_config(&client, &Qlog::default()).unwrap(),
+            address.into(),
+            "localhost",
+        )
         .unwrap();
     let accepted = async { listener.accept().await.unwrap().await.unwrap() };
     let (server, client) = tokio::join!(accepted, connecting);
