@@ -94,6 +94,8 @@ impl MonitorConfig {
     /// |---|---|---|
     /// | `not_serving` | it takes no clients | critical |
     /// | `low_success_rate` | of more than 10 clients in the window less than 90 % got a connection | warning |
+    /// | `certificates_expiring` | a certificate that should have been renewed by now ends soon | warning |
+    /// | `certificate_expiry` | a certificate ends within 12 hours, or has ended | critical |
     #[must_use]
     pub fn server() -> Self {
         let clients = ["connections_accepted", "connections_rejected"];
@@ -114,6 +116,23 @@ impl MonitorConfig {
                 Rule::below("low_success_rate", rate, 0.9)
                     .with_enough(clients, 10)
                     .with_message("Low connection success rate: {percent}%"),
+            )
+            .with_rule(
+                Rule::above(
+                    "certificates_expiring",
+                    Measure::last("certificates_expiring"),
+                    0.0,
+                )
+                .with_message("{count} certificates end soon."),
+            )
+            .with_rule(
+                Rule::below(
+                    "certificate_expiry",
+                    Measure::last("certificate_expiry_seconds"),
+                    12.0 * 60.0 * 60.0,
+                )
+                .with_severity(Severity::Critical)
+                .with_message("A certificate ends in {count} s."),
             )
     }
 

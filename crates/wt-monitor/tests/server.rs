@@ -7,8 +7,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Dial, accept_all, client, news, server_config, until, url, within};
+use wt_core::tls::SelfSigned;
 use wt_monitor::{MonitorConfig, ServerMonitor, Status, observe::State};
-use wt_server::{Server, ServerApp, Session};
+use wt_server::{Identity, Server, ServerApp, Session};
 
 #[tokio::test]
 async fn health_is_unknown_idle_healthy_degraded_and_unhealthy() {
@@ -76,6 +77,32 @@ async fn health_is_unknown_idle_healthy_degraded_and_unhealthy() {
     assert_eq!(rules, [("low_success_rate", false), ("not_serving", true)]);
     drop(session);
     accepting.abort();
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_an_alert_until_it_is_replaced() {
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    let old = SelfSigned::new(["localhost"])
+        .with_validity(25 * HOUR)
+        .with_backdate(24 * HOUR);
+    let mut config = server_config().with_identity(Identity::self_signed_with(&old).unwrap());
+    config.certificates.renew = false;
+    let server = Server::bind(&config).unwrap();
+    let monitor = ServerMonitor::new(server.clone()).unwrap();
+    let active = || {
+        monitor.sample();
+        let alerts = monitor.alerts(10);
+        let active = alerts.iter().filter(|alert| alert.is_active());
+        let mut rules: Vec<_> = active.map(|alert| alert.rule.to_string()).collect();
+        rules.sort_unstable();
+        rules
+    };
+    assert_eq!(active(), ["certificate_expiry", "certificates_expiring"]);
+    assert_eq!(monitor.health().status, Status::Unhealthy);
+    let new = Identity::self_signed(["localhost"]).unwrap();
+    server.certificates().set_default(new);
+    assert_eq!(active(), [""; 0]);
+    assert_eq!(monitor.health().status, Status::Idle);
 }
 
 #[tokio::test]
