@@ -25,7 +25,7 @@ use serde::Serialize;
 use wt_core::{
     bytes::Bytes,
     http::{HeaderValue, Response, StatusCode, header},
-    tls::CertificateHash,
+    tls::{CertificateHash, Certificates},
 };
 
 use crate::{feed::Token, http::Pages};
@@ -38,14 +38,23 @@ const PLACE: &str = "{{SETTINGS}}";
 /// A page that shows a feed.
 #[derive(Clone, Debug)]
 pub struct Dashboard {
-    settings: Settings,
+    url: String,
+    hash: Option<Hash>,
     token: Option<Token>,
 }
 
+/// Which certificate the page trusts.
+#[derive(Clone, Debug)]
+enum Hash {
+    This(CertificateHash),
+    /// The default one at the time of the request.
+    Of(Certificates),
+}
+
 /// What the page is told.
-#[derive(Clone, Debug, Serialize)]
-struct Settings {
-    url: String,
+#[derive(Debug, Serialize)]
+struct Settings<'a> {
+    url: &'a str,
     hash: Option<String>,
 }
 
@@ -56,10 +65,8 @@ impl Dashboard {
     #[must_use]
     pub fn new(feed: impl Into<String>) -> Self {
         Self {
-            settings: Settings {
-                url: feed.into(),
-                hash: None,
-            },
+            url: feed.into(),
+            hash: None,
             token: None,
         }
     }
@@ -68,7 +75,15 @@ impl Dashboard {
     /// certificates of 14 days at most.
     #[must_use]
     pub fn with_certificate(mut self, hash: CertificateHash) -> Self {
-        self.settings.hash = Some(hash.to_hex());
+        self.hash = Some(Hash::This(hash));
+        self
+    }
+
+    /// Trusts by its hash the certificate that a server shows by default when the page is asked for, so that pages
+    /// that are loaded after a renewal know the new one.
+    #[must_use]
+    pub fn with_certificates_of(mut self, certificates: Certificates) -> Self {
+        self.hash = Some(Hash::Of(certificates));
         self
     }
 
@@ -82,8 +97,16 @@ impl Dashboard {
     /// Returns the page. It does not have the token in it.
     #[must_use]
     pub fn html(&self) -> Bytes {
+        let hash = self.hash.as_ref().map(|hash| match hash {
+            Hash::This(hash) => *hash,
+            Hash::Of(certificates) => certificates.identity().certificate_hash(),
+        });
+        let settings = Settings {
+            url: &self.url,
+            hash: hash.map(|hash| hash.to_hex()),
+        };
         // Of strings and nothing else, which can be written. In a script element nothing but `<` could end it.
-        let settings = serde_json::to_string(&self.settings).unwrap_or_default();
+        let settings = serde_json::to_string(&settings).unwrap_or_default();
         PAGE.replace(PLACE, &settings.replace('<', "\\u003c"))
             .into()
     }
@@ -91,11 +114,11 @@ impl Dashboard {
     /// Adds the page to others, at a path.
     #[must_use]
     pub fn serve_at(&self, pages: Pages, path: impl Into<String>) -> Pages {
-        let (html, token) = (self.html(), self.token.clone());
+        let page = self.clone();
         pages.route(path, move |request| {
-            let may = token.as_ref();
+            let may = page.token.as_ref();
             if may.is_none_or(|token| token.is_in(request.uri().query())) {
-                answer(StatusCode::OK, "text/html; charset=utf-8", html.clone())
+                answer(StatusCode::OK, "text/html; charset=utf-8", page.html())
             } else {
                 let words = "The token is missing or wrong: add ?token=... to the address.\n";
                 answer(

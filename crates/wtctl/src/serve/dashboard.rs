@@ -81,22 +81,23 @@ impl Dashboard {
         address: SocketAddr,
         service: &Service,
         identity: &Identity,
+        config: HttpConfig,
     ) -> Result<Self, Failure> {
-        let monitor = ServerMonitor::with_config(service.server().clone(), config())
+        let monitor = ServerMonitor::with_config(service.server().clone(), rules())
             .map_err(|error| Failure::cannot_start(&error))?;
         let token = service.watch().and_then(|watch| {
             let all: &Monitor = &monitor;
             watch.feed.attach(all);
             watch.token.clone()
         });
-        let page = page(service.local_addr()?, identity);
+        let page = page(service, identity)?;
         let query = token.as_ref().map(Token::to_query);
         let page = match token {
             Some(token) => page.with_token(token),
             None => page,
         };
         let pages = page.serve_at(Pages::new(), "/");
-        let listener = HttpListener::bind(address, pages, HttpConfig::default()).await;
+        let listener = HttpListener::bind(address, pages, config).await;
         let listener = listener.map_err(|error| {
             Failure::bad_argument(format!(
                 "{} (choose another address with --dashboard)",
@@ -121,17 +122,15 @@ impl Dashboard {
 }
 
 /// Makes the page, which trusts the certificate by its hash wherever browsers would.
-fn page(server: SocketAddr, identity: &Identity) -> Page {
-    if doctor::is_trusted_by_hash(identity) {
-        let feed = format!("{}{}", demo::by_number(server).trim_end_matches('/'), PATH);
-        Page::new(feed).with_certificate(identity.certificate_hash())
+fn page(service: &Service, identity: &Identity) -> Result<Page, Failure> {
+    let server = service.local_addr()?;
+    let feed = |url: String| format!("{}{PATH}", url.trim_end_matches('/'));
+    Ok(if doctor::is_trusted_by_hash(identity) {
+        let certificates = service.server().certificates().clone();
+        Page::new(feed(demo::by_number(server))).with_certificates_of(certificates)
     } else {
-        Page::new(format!(
-            "{}{}",
-            listening::url(server).trim_end_matches('/'),
-            PATH
-        ))
-    }
+        Page::new(feed(listening::url(server)))
+    })
 }
 
 /// Returns the URL of the page on this machine, where browsers take it for a secure context.
@@ -145,7 +144,7 @@ fn page_url(address: SocketAddr) -> String {
 }
 
 /// What is looked at, and what should not be so.
-fn config() -> MonitorConfig {
+fn rules() -> MonitorConfig {
     let loss = Measure::ratio(["lost_packets"], ["sent_packets"]);
     let dropped = Measure::rate("datagrams_dropped");
     MonitorConfig::server()
@@ -181,6 +180,6 @@ mod tests {
 
     #[test]
     fn the_rules_can_work() {
-        assert_eq!(config().validate(), Ok(()));
+        assert_eq!(rules().validate(), Ok(()));
     }
 }
