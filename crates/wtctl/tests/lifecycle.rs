@@ -306,7 +306,11 @@ mod signals {
         fs::write(path("k.pem"), key).unwrap();
         let (cert, key, control) = (path("c.pem"), path("k.pem"), path("control"));
         let args = ["--cert", &cert, "--key", &key, "--takeover", &control];
-        let args = [&args[..], &["--grace", "60"]].concat();
+        // A port of TCP that both want, found by asking for any.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = free.local_addr().unwrap().to_string();
+        drop(free);
+        let args = [&args[..], &["--grace", "60", "--metrics", &metrics]].concat();
         let old = Server::start_with(&args).await;
         let session = old.connect("/echo").await;
 

@@ -16,6 +16,9 @@ pub struct HttpConfig {
     /// Time for a whole request, from the connection to the last byte of the answer; then the connection is closed.
     /// Default: 10 s.
     pub request_timeout: Duration,
+    /// Whether other processes of the same user may listen on the same port (`SO_REUSEPORT`), so that a process that
+    /// takes over from another can start while that one finishes. Of no effect but on Unix. Default: off.
+    pub share_port: bool,
 }
 
 impl Default for HttpConfig {
@@ -24,6 +27,7 @@ impl Default for HttpConfig {
             max_connections: 32,
             max_header_bytes: 16 * 1024,
             request_timeout: Duration::from_secs(10),
+            share_port: false,
         }
     }
 }
@@ -50,6 +54,13 @@ impl HttpConfig {
     #[must_use]
     pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets whether other processes of the same user may listen on the same port.
+    #[must_use]
+    pub const fn with_share_port(mut self, share: bool) -> Self {
+        self.share_port = share;
         self
     }
 

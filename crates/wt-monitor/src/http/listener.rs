@@ -1,12 +1,12 @@
 //! The socket and the tasks of its connections.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
@@ -17,6 +17,26 @@ use super::{HttpConfig, HttpError, Pages};
 
 /// How long to wait when the system gives no connection, for want of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that wait in the system's queue.
+const BACKLOG: u32 = 128;
+
+fn listen(address: SocketAddr, share: bool) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Connections that are over do not keep the port from the next process. Elsewhere this would let anyone have it.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(share)?;
+    #[cfg(not(unix))]
+    let _ = share;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// A TCP socket that serves [`Pages`] by HTTP/1.
 ///
@@ -50,7 +70,7 @@ impl HttpListener {
             address,
             source: Arc::new(source),
         };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listen(address, config.share_port).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         Ok(Self {

@@ -24,10 +24,14 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// Listens on `address` and tells what happens on `server`.
-    pub(super) async fn start(address: SocketAddr, server: &Server) -> Result<Self, Failure> {
+    pub(super) async fn start(
+        address: SocketAddr,
+        server: &Server,
+        config: HttpConfig,
+    ) -> Result<Self, Failure> {
         let prometheus = Prometheus::install().map_err(|error| Failure::cannot_start(&error))?;
         let pages = Pages::new().metrics(&prometheus);
-        let listener = HttpListener::bind(address, pages, HttpConfig::default());
+        let listener = HttpListener::bind(address, pages, config);
         let listener = listener
             .await
             .map_err(|error| Failure::cannot_start(&error))?;

@@ -22,6 +22,8 @@ mod service;
 mod session;
 mod source;
 
+use wt::monitor::http::HttpConfig;
+
 pub(crate) use self::{
     args::{Args, address},
     service::{NAMES, Service, Settings},
@@ -53,19 +55,28 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
             .map(|_| Watch::new(args.dashboard_token.clone())),
     };
     let identity = settings.identity.clone();
-    let service = match &args.takeover {
-        Some(path) => Service::take_over(settings, path).await?,
-        None => Service::bind(settings)?,
+    let (mut service, taking) = match &args.takeover {
+        Some(path) => {
+            let (service, pending) = Service::take_over(settings, path).await?;
+            (service, Some(pending))
+        }
+        None => (Service::bind(settings)?, None),
     };
+    // The process that is taken over serves its pages while it finishes.
+    let http = HttpConfig::default().with_share_port(taking.is_some());
     // Before the line that says that it listens: it may not be possible.
     let dashboard = match args.dashboard {
-        Some(address) => Some(Dashboard::start(address, &service, &identity).await?),
+        Some(address) => Some(Dashboard::start(address, &service, &identity, http.clone()).await?),
         None => None,
     };
     let metrics = match args.metrics {
-        Some(address) => Some(Metrics::start(address, service.server()).await?),
+        Some(address) => Some(Metrics::start(address, service.server(), http).await?),
         None => None,
     };
+    if let Some(pending) = taking {
+        // Last: whatever fails before leaves the port where it is.
+        service.complete(pending).await?;
+    }
     let metrics_address = metrics.as_ref().map(Metrics::local_addr);
     let (address, hash) = (service.local_addr()?, identity.certificate_hash());
     listening::print(address, hash, metrics_address, args.json)?;

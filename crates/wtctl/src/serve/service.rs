@@ -8,7 +8,7 @@ use wt::{
     core::{
         RefusalCause,
         config::StreamCredit,
-        takeover::{Handover, Takeover, TakeoverError},
+        takeover::{Handover, PendingTakeover, Takeover},
     },
     server::Shutdown,
 };
@@ -97,10 +97,10 @@ impl Settings {
 }
 
 impl Service {
-    fn new(settings: Settings, server: Server, handover: Option<Handover>) -> Self {
+    fn new(settings: Settings, server: Server) -> Self {
         Self {
             server,
-            handover,
+            handover: None,
             protocols: settings.protocols.into(),
             refused: Refused::default(),
             watch: settings.watch,
@@ -110,22 +110,26 @@ impl Service {
     pub(crate) fn bind(settings: Settings) -> Result<Self, Failure> {
         let server = Server::bind(&settings.config());
         let server = server.map_err(|error| Failure::cannot_start(&error))?;
-        Ok(Self::new(settings, server, None))
+        Ok(Self::new(settings, server))
     }
 
-    /// Takes the port over from the process that listens at `path`, if there is one, and listens
-    /// there for the next.
-    pub(crate) async fn take_over(settings: Settings, path: &Path) -> Result<Self, Failure> {
-        let taking = async {
-            let takeover = Takeover::begin(path).await?;
-            let (server, pending) = Server::take_over(&settings.config(), takeover)?;
-            // Requests wait in the server for the moment until they are answered.
-            Ok((server, pending.complete().await?))
-        };
-        let (server, handover) = taking
-            .await
-            .map_err(|error: TakeoverError| Failure::cannot_start(&error))?;
-        Ok(Self::new(settings, server, Some(handover)))
+    /// Makes a server on the port of the process that listens at `path`, if there is one; clients
+    /// come once this is [completed](Self::complete).
+    pub(super) async fn take_over(
+        settings: Settings,
+        path: &Path,
+    ) -> Result<(Self, PendingTakeover), Failure> {
+        let takeover = Takeover::begin(path).await;
+        let taken = takeover.and_then(|it| Server::take_over(&settings.config(), it));
+        let (server, pending) = taken.map_err(|error| Failure::cannot_start(&error))?;
+        Ok((Self::new(settings, server), pending))
+    }
+
+    /// Takes the port, and listens for the next process that wants it.
+    pub(super) async fn complete(&mut self, pending: PendingTakeover) -> Result<(), Failure> {
+        let handover = pending.complete().await;
+        self.handover = Some(handover.map_err(|error| Failure::cannot_start(&error))?);
+        Ok(())
     }
 
     pub(crate) const fn server(&self) -> &Server {
