@@ -4,8 +4,14 @@ const { connect, PubSub, PubSubError, Rpc, RpcError } = await import(
   globalThis.window ? '/wt.js' : '../../crates/wt/examples/web/wt.js'
 );
 
+/** Members of objects in the order of their names: theirs means nothing. */
+function sorted(_, value) {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 function equal(actual, expected, what) {
-  const [got, wanted] = [actual, expected].map((value) => JSON.stringify(value));
+  const [got, wanted] = [actual, expected].map((value) => JSON.stringify(value, sorted));
   if (got !== wanted) throw new Error(`${what}: expected ${wanted}, got ${got}`);
 }
 
