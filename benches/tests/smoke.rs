@@ -148,3 +148,15 @@ fn the_application_layer_is_measured_beside_the_core() {
         assert!(text.contains(line), "{line}: {text}");
     }
 }
+
+#[test]
+fn the_cost_of_metrics_is_measured() {
+    let output = Command::new(env!("CARGO_BIN_EXE_metrics"))
+        .arg("--smoke")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}\n{errors}");
+    assert!(text.contains("nobody exports"), "{text}");
+}

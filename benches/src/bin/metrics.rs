@@ -2,9 +2,9 @@
 //! program that was built without them, against having none.
 //!
 //! ```console
-//! $ cargo build --release -p wt-benches --bin metrics --no-default-features
-//! $ cp target/release/metrics /tmp/without
-//! $ cargo run --release -p wt-benches --bin metrics -- --without /tmp/without
+//! $ cargo build --release -p wt-benches --bin metrics
+//! $ cp target/release/metrics target/release/metrics-without
+//! $ cargo run --release -p wt-benches --features metrics --bin metrics -- --without target/release/metrics-without
 //! ```
 //!
 //! Each figure is taken in a process of its own, since a recorder stays installed. Rounds of all of them take turns, so
@@ -36,7 +36,7 @@ struct Args {
     /// Sessions of a round, each on a connection of its own.
     #[arg(long, default_value_t = 200)]
     sessions: u32,
-    /// This program, built with `--no-default-features`.
+    /// This program, built without `--features metrics`.
     #[arg(long, value_name = "FILE")]
     without: Option<PathBuf>,
     /// Takes one figure and prints it.
