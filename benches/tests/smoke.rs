@@ -4,12 +4,11 @@
 
 use std::process::Command;
 
-/// Runs all workloads on `stacks` and returns the tables; the program fails when a run does.
-fn compare(stacks: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_compare"))
-        .args(["--smoke", "--stacks", stacks])
-        .output()
-        .unwrap();
+/// Runs a program to a good end and returns what it printed.
+fn run(program: &str, args: &str) -> String {
+    let mut command = Command::new(program);
+    command.arg("--smoke").args(args.split_whitespace());
+    let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}\n{errors}");
@@ -18,7 +17,7 @@ fn compare(stacks: &str) -> String {
 
 #[test]
 fn every_workload_runs_on_quinn_and_on_this_stack() {
-    let text = compare("quinn,wt");
+    let text = run(env!("CARGO_BIN_EXE_compare"), "--stacks quinn,wt");
     for line in [
         "upload",
         "download",
@@ -62,11 +61,8 @@ fn every_workload_runs_on_quinn_and_on_this_stack() {
 
 #[test]
 fn a_workload_is_chosen_by_its_name() {
-    let output = Command::new(env!("CARGO_BIN_EXE_compare"))
-        .args(["--smoke", "--stacks", "quinn", "--only", "datagram-echo"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let one = "--stacks quinn --only datagram-echo";
+    let text = run(env!("CARGO_BIN_EXE_compare"), one);
     assert!(text.contains("| datagram round trip, p50 |"), "{text}");
     assert!(!text.contains("| upload |"), "{text}");
 }
@@ -82,26 +78,14 @@ fn a_workload_that_nobody_knows_is_an_error() {
 
 #[test]
 fn publish_subscribe_loses_nothing() {
-    let few = "--smoke --connections 4 --subscribers 20 --messages 100 --rounds 1";
-    let output = Command::new(env!("CARGO_BIN_EXE_pubsub"))
-        .args(few.split(' '))
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}\n{errors}");
+    let few = "--connections 4 --subscribers 20 --messages 100 --rounds 1";
+    let text = run(env!("CARGO_BIN_EXE_pubsub"), few);
     assert!(text.contains("no message was lost"), "{text}");
 }
 
 #[test]
 fn datagrams_are_measured_in_all_ways() {
-    let output = Command::new(env!("CARGO_BIN_EXE_datagrams"))
-        .arg("--smoke")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}\n{errors}");
+    let text = run(env!("CARGO_BIN_EXE_datagrams"), "");
     for way in [
         "raw quinn, its own runtime",
         "raw quinn, the runtime of wt",
@@ -115,13 +99,7 @@ fn datagrams_are_measured_in_all_ways() {
 
 #[test]
 fn messages_and_calls_are_measured_in_all_ways() {
-    let output = Command::new(env!("CARGO_BIN_EXE_messages"))
-        .arg("--smoke")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}\n{errors}");
+    let text = run(env!("CARGO_BIN_EXE_messages"), "");
     for way in [
         "256 B frames, a write each",
         "256 B MessagePack, `send`",
@@ -136,14 +114,8 @@ fn messages_and_calls_are_measured_in_all_ways() {
 
 #[test]
 fn the_application_layer_is_measured_beside_the_core() {
-    let few = "--smoke --sessions 4 --idle 8 --rounds 1";
-    let output = Command::new(env!("CARGO_BIN_EXE_app"))
-        .args(few.split(' '))
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}\n{errors}");
+    let few = "--sessions 4 --idle 8 --rounds 1";
+    let text = run(env!("CARGO_BIN_EXE_app"), few);
     for line in ["of a set-up", "rate of set-up", "8 idle sessions"] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -151,12 +123,6 @@ fn the_application_layer_is_measured_beside_the_core() {
 
 #[test]
 fn the_cost_of_metrics_is_measured() {
-    let output = Command::new(env!("CARGO_BIN_EXE_metrics"))
-        .arg("--smoke")
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}\n{errors}");
+    let text = run(env!("CARGO_BIN_EXE_metrics"), "");
     assert!(text.contains("nobody exports"), "{text}");
 }
