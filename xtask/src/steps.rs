@@ -124,7 +124,7 @@ pub(crate) const STEPS: &[Step] = &[
             "--examples",
             // Cargo leaves out examples of layers that are off.
             "--features",
-            "client,server,datagram,messaging,msgpack,protobuf,monitor,prometheus",
+            "client,server,datagram,messaging,msgpack,protobuf,dashboard,prometheus",
             "--locked",
         ]],
         env: &[],
