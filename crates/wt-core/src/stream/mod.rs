@@ -200,8 +200,13 @@ impl Slot {
     pub(crate) fn abort(&self, code: ErrorCode) {
         let code = quic_code(code);
         if let Some(mut send) = lock(&self.send).take() {
-            // An error says that the stream is over already.
-            let _ = send.reset(code);
+            // Who waits for the end of the stream looks at this as soon as it is reset.
+            let before = self.sending.get();
+            self.sending.set(SendState::Reset);
+            if send.reset(code).is_err() {
+                // It was over already: all of it was delivered.
+                self.sending.set(before);
+            }
         }
         if let Some(mut recv) = lock(&self.recv).quic.take() {
             let _ = recv.stop(code);

@@ -247,12 +247,15 @@ impl SendStream {
         };
         tokio::select! {
             result = stopped => match result {
-                Ok(code) => {
-                    if code.is_some() {
-                        self.half.slot.sending.set(SendState::Stopped);
-                    }
-                    Ok(code.map(code_of))
+                Ok(Some(code)) => {
+                    self.half.slot.sending.set(SendState::Stopped);
+                    Ok(Some(code_of(code)))
                 }
+                // QUIC says the same of a stream that the end of the session has reset.
+                Ok(None) => match shared.end() {
+                    Some(end) if self.is_cut_off() => Err(StopError(end.clone())),
+                    _ => Ok(None),
+                },
                 Err(_) => Err(StopError(shared.end_or_lost().await)),
             },
             end = shared.ended() => Err(StopError(end)),
@@ -277,6 +280,11 @@ impl SendStream {
             Ok(Some(code)) => Err(WriteError::Stopped(code)),
             Err(StopError(error)) => Err(WriteError::Session(error)),
         }
+    }
+
+    /// Returns whether the stream was reset, and not by its handle.
+    fn is_cut_off(&self) -> bool {
+        self.state != State::Reset && self.half.slot.sending.get() == SendState::Reset
     }
 
     fn gone(&self) -> WriteError {
