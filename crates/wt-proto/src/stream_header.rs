@@ -137,7 +137,9 @@ fn decode_session_id(buf: &mut &[u8]) -> Result<Option<SessionId>, ProtocolViola
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     bytes: [u8; Self::MAX_LEN],
-    len: usize,
+    /// Where what is to be sent begins and ends.
+    start: u8,
+    end: u8,
 }
 
 impl Header {
@@ -152,13 +154,23 @@ impl Header {
         for number in numbers {
             number.encode(&mut free);
         }
-        let len = Self::MAX_LEN - free.len();
-        Self { bytes, len }
+        let end = (Self::MAX_LEN - free.len()) as u8;
+        let start = 0;
+        Self { bytes, start, end }
     }
 
     /// Returns the bytes to send.
     pub fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        let sent = usize::from(self.start)..usize::from(self.end);
+        self.bytes.get(sent).unwrap_or_default()
+    }
+
+    /// Takes note that `sent` bytes were sent; `None` when that was all.
+    #[must_use]
+    pub fn rest(self, sent: usize) -> Option<Self> {
+        let left = self.as_slice().len().checked_sub(sent)?;
+        let start = self.end - left as u8;
+        (left > 0).then_some(Self { start, ..self })
     }
 }
 
@@ -194,6 +206,18 @@ mod tests {
         let session = SessionId::new(0).unwrap();
         assert_eq!(encode_bi(session).as_slice(), [0x40, 0x41, 0x00]);
         assert_eq!(encode_uni(session).as_slice(), [0x40, 0x54, 0x00]);
+    }
+
+    #[test]
+    fn a_header_can_be_sent_in_parts() {
+        let header = encode_bi(SessionId::new(0).unwrap());
+        let rest = header.rest(1).unwrap();
+        assert_eq!(rest.as_slice(), [0x41, 0x00]);
+        assert_eq!(rest.rest(1).unwrap().as_slice(), [0x00]);
+        assert_eq!(rest.rest(0), Some(rest));
+        for sent in [2, 3, usize::MAX] {
+            assert_eq!(rest.rest(sent), None);
+        }
     }
 
     #[test]

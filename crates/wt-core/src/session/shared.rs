@@ -49,6 +49,10 @@ impl Incoming {
         lock(&self.queue).push_back(stream);
         self.arrived.notify_one();
     }
+
+    fn pop(&self) -> Option<Arc<Slot>> {
+        lock(&self.queue).pop_front()
+    }
 }
 
 /// A session, as its handles, its streams and the driver know it.

@@ -37,6 +37,9 @@ pub(super) struct Inbound {
     /// `None` as soon as nothing more can come.
     pub(super) quic: Option<quinn::RecvStream>,
     pub(super) end: End,
+    /// What is read next of what was taken. Mostly there is no more than that, and no queue.
+    first: Bytes,
+    /// What stands behind it.
     ahead: VecDeque<Bytes>,
     /// Small chunks, which stand behind all in `ahead`.
     small: BytesMut,
@@ -47,6 +50,7 @@ impl Inbound {
         Self {
             quic,
             end: End::Open,
+            first: Bytes::new(),
             ahead: VecDeque::new(),
             small: BytesMut::new(),
         }
@@ -57,7 +61,9 @@ impl Inbound {
         if chunk.is_empty() {
             return;
         }
-        if chunk.len() < SMALL && !(self.ahead.is_empty() && self.small.is_empty()) {
+        if self.first.is_empty() && self.ahead.is_empty() && self.small.is_empty() {
+            self.first = chunk;
+        } else if chunk.len() < SMALL {
             if self.small.len() + chunk.len() > ROOM {
                 self.seal();
             }
@@ -79,32 +85,31 @@ impl Inbound {
 
     /// Takes up to `max` bytes of what is kept.
     pub(super) fn take(&mut self, max: usize) -> Option<Bytes> {
-        if self.ahead.is_empty() {
-            self.seal();
-        }
-        let front = self.ahead.front_mut()?;
-        if front.len() > max {
-            return Some(front.split_to(max));
-        }
-        self.ahead.pop_front()
+        let len = self.front()?.len();
+        Some(self.first.split_to(len.min(max)))
     }
 
     /// Shows the first chunk of what is kept.
     pub(super) fn front(&mut self) -> Option<&Bytes> {
-        if self.ahead.is_empty() {
-            self.seal();
+        if self.first.is_empty() {
+            if self.ahead.is_empty() {
+                self.seal();
+            }
+            self.first = self.ahead.pop_front()?;
         }
-        self.ahead.front()
+        Some(&self.first)
     }
 
     /// Returns how many bytes are kept.
     pub(super) fn kept(&self) -> usize {
-        self.ahead.iter().map(Bytes::len).sum::<usize>() + self.small.len()
+        let ahead: usize = self.ahead.iter().map(Bytes::len).sum();
+        self.first.len() + ahead + self.small.len()
     }
 
     /// Drops what is kept and returns how many bytes it was.
     pub(super) fn clear(&mut self) -> usize {
         let kept = self.kept();
+        self.first = Bytes::new();
         self.ahead = VecDeque::new();
         self.small = BytesMut::new();
         kept

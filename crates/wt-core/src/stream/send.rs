@@ -19,6 +19,9 @@ use crate::{error::SessionError, lock::lock, state::StreamState, stats::count};
 /// The most that is put behind the header in the first write of a stream.
 const FIRST_WRITE: usize = 64 * 1024;
 
+/// A first chunk below this size is copied behind the header, so that QUIC has one piece to look after.
+const SMALL: usize = 1024;
+
 /// The sending half of a stream.
 ///
 /// The peer learns of a stream that this endpoint opened with its first bytes; `flush` announces it
@@ -31,7 +34,7 @@ const FIRST_WRITE: usize = 64 * 1024;
 pub struct SendStream {
     half: Half,
     /// What of the stream header has not been written yet.
-    header: Option<Bytes>,
+    header: Option<Header>,
     state: State,
     /// Waits for credit of the session, after there was none.
     credit: Option<Pin<Box<OwnedNotified>>>,
@@ -48,7 +51,6 @@ enum State {
 
 impl SendStream {
     pub(super) fn new(half: Half, header: Option<Header>) -> Self {
-        let header = header.map(|h| Bytes::copy_from_slice(h.as_slice()));
         Self {
             half,
             header,
@@ -348,10 +350,10 @@ impl SendStream {
     /// Writes the header alone.
     fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         self.check()?;
-        while let Some(mut header) = self.header.clone() {
-            let written = ready!(self.poll_quic(cx, |send, cx| send_slice(send, cx, &header)))?;
-            let _ = header.split_to(written);
-            self.header = (!header.is_empty()).then_some(header);
+        while let Some(header) = self.header {
+            let bytes = header.as_slice();
+            let written = ready!(self.poll_quic(cx, |send, cx| send_slice(send, cx, bytes)))?;
+            self.header = header.rest(written);
         }
         Poll::Ready(Ok(()))
     }
@@ -424,9 +426,9 @@ impl SendStream {
             return Poll::Ready(Ok(0));
         }
         let allowed = ready!(self.poll_credit(cx, bytes.len()))?;
-        let result = if self.header.is_some() {
+        let result = if let Some(header) = self.header {
             let first = bytes.get(..allowed.min(FIRST_WRITE)).unwrap_or(bytes);
-            self.poll_with_header(cx, Bytes::copy_from_slice(first))
+            self.poll_first(cx, header, &mut [join(&header, first)])
         } else {
             let allowed = bytes.get(..allowed).unwrap_or(bytes);
             self.poll_quic(cx, |send, cx| send_slice(send, cx, allowed))
@@ -442,8 +444,12 @@ impl SendStream {
         self.check()?;
         let allowed = ready!(self.poll_credit(cx, chunk.len()))?;
         let part = chunk.slice(..allowed.min(chunk.len()));
-        let result = if self.header.is_some() {
-            self.poll_with_header(cx, part)
+        let result = if let Some(header) = self.header {
+            if part.len() < SMALL {
+                self.poll_first(cx, header, &mut [join(&header, &part)])
+            } else {
+                self.poll_first(cx, header, &mut [join(&header, &[]), part])
+            }
         } else {
             self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut [part]))
         };
@@ -452,34 +458,21 @@ impl SendStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the header and the first bytes as one.
-    fn poll_with_header(
+    /// Writes the header and the first bytes; the number of those without the header.
+    fn poll_first(
         &mut self,
         cx: &mut Context<'_>,
-        body: Bytes,
+        header: Header,
+        chunks: &mut [Bytes],
     ) -> Poll<Result<usize, WriteError>> {
-        let Some(header) = self.header.clone() else {
-            return Poll::Ready(Ok(0));
-        };
-        let header_len = header.len();
-        let written = if body.len() < 1024 {
-            let mut first = BytesMut::with_capacity(header_len + body.len());
-            first.extend_from_slice(&header);
-            first.extend_from_slice(&body);
-            let mut first = [first.freeze()];
-            ready!(self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut first)))?
-        } else {
-            let mut first = [header, body];
-            ready!(self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut first)))?
-        };
-        if written < header_len {
-            self.header = self.header.take().map(|h| h.slice(written..));
+        let written = ready!(self.poll_quic(cx, |send, cx| send_chunks(send, cx, chunks)))?;
+        self.header = header.rest(written);
+        if self.header.is_some() {
             // The rest of the header did not fit: nothing of the body was written.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.header = None;
-        Poll::Ready(Ok(written - header_len))
+        Poll::Ready(Ok(written - header.as_slice().len()))
     }
 
     /// Gives back the credit that a write did not use.
@@ -504,22 +497,32 @@ impl SendStream {
 }
 
 /// Writes the header of an empty stream and finishes it.
-async fn announce_and_finish(slot: Arc<Slot>, mut header: Bytes) {
-    while !header.is_empty() {
+async fn announce_and_finish(slot: Arc<Slot>, header: Header) {
+    let mut unsent = Some(header);
+    while let Some(header) = unsent {
         let written = poll_fn(|cx| {
             // The end of the session takes the stream away and wakes this task.
             slot.writer.register(cx.waker());
             match lock(&slot.send).as_mut() {
-                Some(send) => send_slice(send, cx, &header).map(Result::ok),
+                Some(send) => send_slice(send, cx, header.as_slice()).map(Result::ok),
                 None => Poll::Ready(None),
             }
         });
         let Some(written) = written.await else {
             return;
         };
-        let _ = header.split_to(written);
+        unsent = header.rest(written);
     }
     let _ = slot.finish();
+}
+
+/// Puts the first bytes of a stream behind its header.
+fn join(header: &Header, body: &[u8]) -> Bytes {
+    let header = header.as_slice();
+    let mut joined = BytesMut::with_capacity(header.len() + body.len());
+    joined.extend_from_slice(header);
+    joined.extend_from_slice(body);
+    joined.freeze()
 }
 
 fn send_slice(

@@ -127,22 +127,31 @@ impl Shared {
 
     /// Takes credit for one stream of `dir`; waits while there is none.
     pub(crate) async fn open_credit(&self, dir: Dir) -> Result<(), SessionError> {
-        loop {
+        // Mostly there is some, and nothing to wait for.
+        while !self.take_open_credit(dir)? {
             let mut raised = pin!(self.credit.notified());
             raised.as_mut().enable();
-            if let Some(end) = self.end() {
-                return Err(end.clone());
+            // Look again: credit may have come in between.
+            if self.take_open_credit(dir)? {
+                break;
             }
-            let Some(flow) = &self.flow else {
-                return Ok(());
-            };
-            let credit = flow.open(dir);
-            if credit.take(1) == 1 {
-                return Ok(());
+            if let Some(flow) = &self.flow {
+                flow.open(dir).set_blocked();
             }
-            credit.set_blocked();
             self.credit_due();
             raised.await;
+        }
+        Ok(())
+    }
+
+    /// Takes credit for one stream of `dir` if there is some.
+    fn take_open_credit(&self, dir: Dir) -> Result<bool, SessionError> {
+        match self.end() {
+            Some(end) => Err(end.clone()),
+            None => Ok(self
+                .flow
+                .as_ref()
+                .is_none_or(|flow| flow.open(dir).take(1) == 1)),
         }
     }
 

@@ -73,11 +73,14 @@ impl Shared {
     pub(crate) async fn accept(&self, dir: Dir) -> Result<Arc<Slot>, SessionError> {
         let incoming = self.incoming(dir);
         loop {
+            if let Some(stream) = incoming.pop() {
+                return Ok(stream);
+            }
             let mut arrived = pin!(incoming.arrived.notified());
-            // Before the look at the queue: others may be between look and wait as well, and each
-            // stream wakes only one of those that wait.
+            // Before another look at the queue: others may be between look and wait as well, and
+            // each stream wakes only one of those that wait.
             arrived.as_mut().enable();
-            if let Some(stream) = lock(&incoming.queue).pop_front() {
+            if let Some(stream) = incoming.pop() {
                 return Ok(stream);
             }
             if let Some(end) = self.end() {
