@@ -187,7 +187,9 @@ fn mtu_discovery(config: &TransportConfig) -> Option<MtuDiscoveryConfig> {
         return None;
     }
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(config.mtu_upper_bound);
+    discovery
+        .upper_bound(config.mtu_upper_bound)
+        .minimum_change(config.mtu_minimum_change);
     Some(discovery)
 }
 

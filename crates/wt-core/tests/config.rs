@@ -26,7 +26,7 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn every_field_is_read_and_set_by_its_name() {
     let mut config = server();
     let names = ServerConfig::keys();
-    assert_eq!(names.len(), 5 + 18 + 5 + 28 + 5);
+    assert_eq!(names.len(), 5 + 19 + 5 + 28 + 5);
     let before = config.fields();
     assert_eq!(before.len(), names.len());
     for (name, value) in &before {

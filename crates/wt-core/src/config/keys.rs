@@ -58,7 +58,7 @@ macro_rules! keys {
 keys!(TransportConfig:
     idle_timeout keep_alive congestion stream_receive_window receive_window send_window
     streams_bidi streams_uni datagram_send_buffer datagram_receive_buffer initial_mtu
-    mtu_upper_bound socket_buffer batch_packets max_incoming incoming_buffer qlog
+    mtu_upper_bound mtu_minimum_change socket_buffer batch_packets max_incoming incoming_buffer qlog
     qlog_bytes);
 
 keys!(SessionConfig: flow_control max_data auto_scale max_streams_bidi max_streams_uni);

@@ -54,6 +54,10 @@ pub struct TransportConfig {
     /// Largest UDP payload that MTU discovery probes, in bytes; equal to `initial_mtu`, there is no discovery.
     /// Default: 1452 (Ethernet with IPv6).
     pub mtu_upper_bound: u16,
+    /// Difference in bytes at which MTU discovery, a binary search, is content. Default: 127, half of what there is to
+    /// search: the largest packet is tried at once and mostly passes, which takes one probe instead of four. Where it
+    /// does not, 1325 bytes are tried next. Less finds a size closer to what the path takes.
+    pub mtu_minimum_change: u16,
     /// Send and receive buffer that the socket is asked to have, in bytes; the system may grant less. 0 leaves the
     /// system's default. Default: 4 MiB.
     pub socket_buffer: usize,
@@ -88,6 +92,7 @@ impl Default for TransportConfig {
             datagram_receive_buffer: 1024 * 1024,
             initial_mtu: 1200,
             mtu_upper_bound: 1452,
+            mtu_minimum_change: 127,
             socket_buffer: 4 * 1024 * 1024,
             batch_packets: true,
             max_incoming: 4096,
@@ -210,6 +215,12 @@ impl TransportConfig {
             "transport.mtu_upper_bound",
             self.mtu_upper_bound,
             "must be at least `transport.initial_mtu`",
+        )?;
+        ensure(
+            self.mtu_minimum_change > 0,
+            "transport.mtu_minimum_change",
+            self.mtu_minimum_change,
+            "must be at least 1",
         )?;
         ensure(
             self.max_incoming > 0,

@@ -121,6 +121,25 @@ fn endpoint_takes_packets_as_large_as_it_probes() {
     assert_eq!(endpoint_config(&transport).get_max_udp_payload_size(), 6400);
 }
 
+#[tokio::test]
+async fn the_largest_packet_is_found_with_one_probe() {
+    for (minimum_change, probes) in [(None, 1), (Some(20), 4)] {
+        let mut transport = TransportConfig::default();
+        transport.mtu_minimum_change = minimum_change.unwrap_or(transport.mtu_minimum_change);
+        let pair = pair(&transport).await;
+        let found = async {
+            while pair.client.stats().path.current_mtu < transport.mtu_upper_bound {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(10), found).await;
+        let path = pair.client.stats().path;
+        assert!(found.is_ok(), "{path:?}");
+        // On a busy machine one may seem lost and be sent again.
+        assert!(path.sent_plpmtud_probes <= probes + path.lost_plpmtud_probes);
+    }
+}
+
 #[test]
 fn port_in_use_is_an_error() {
     let config = TransportConfig::default();
