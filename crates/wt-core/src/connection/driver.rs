@@ -200,11 +200,11 @@ impl Driver {
         send: Option<quinn::SendStream>,
         recv: Option<quinn::RecvStream>,
     ) {
-        if let Some(send) = &send {
-            // SETTINGS, answers and credit go before any data, whatever its priority.
-            let _ = send.set_priority(i32::MAX);
-        }
         let io = Io::new(self.inner.ready.waker(key), send, recv);
+        self.look_after(key, io);
+    }
+
+    fn look_after(&mut self, key: Key, io: Io) {
         io.nudge();
         self.requests += usize::from(matches!(key, Key::Request(_)));
         self.streams.insert(key, io);
@@ -278,8 +278,8 @@ impl Driver {
     fn distribute(&mut self) -> bool {
         let inner = self.inner.clone();
         let mut state = lock(&inner.state);
-        for (id, send, recv) in std::mem::take(&mut state.opened) {
-            self.insert(Key::Request(id), Some(send), Some(recv));
+        for (id, io) in std::mem::take(&mut state.opened) {
+            self.look_after(Key::Request(id), io);
         }
         let mut progress = false;
         while let Some(transmit) = state.proto.poll_transmit() {

@@ -32,7 +32,7 @@ use wt_proto::{
 
 pub(super) use self::ask::request_head;
 use self::credit::Audit;
-use super::{PendingRequest, activity::Activity, allowance::Allowance, wake::Ready};
+use super::{PendingRequest, activity::Activity, allowance::Allowance, io::Io, wake::Ready};
 use crate::{
     config::{Limits, TransportConfig},
     error::{ConnectionError, SessionError},
@@ -62,7 +62,7 @@ pub(super) struct State {
     pub(super) proto: Proto,
     pub(super) early: Early<EarlyStream>,
     /// Request streams that were opened here and that the driver has not taken yet.
-    pub(super) opened: Vec<(StreamId, quinn::SendStream, quinn::RecvStream)>,
+    pub(super) opened: Vec<(StreamId, Io)>,
     /// Since when no session is open, after there was one or a request for one.
     pub(super) idle_since: Option<Instant>,
     /// Since when the connection waits for its first session.

@@ -50,6 +50,10 @@ impl Io {
         send: Option<quinn::SendStream>,
         recv: Option<quinn::RecvStream>,
     ) -> Self {
+        if let Some(send) = &send {
+            // SETTINGS, answers and credit go before any data, whatever its priority.
+            let _ = send.set_priority(i32::MAX);
+        }
         let stopped = send
             .as_ref()
             .map(|send| Box::pin(send.stopped()) as Stopped);

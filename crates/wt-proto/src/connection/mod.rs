@@ -148,6 +148,15 @@ impl Connection {
         self.out.transmits.pop_front()
     }
 
+    /// Returns the next instruction if it is for the stream of this request, for who has the stream at hand.
+    pub fn poll_request_transmit(&mut self, request: StreamId) -> Option<Action> {
+        let next = self.out.transmits.front()?;
+        if next.target != Target::Request(request) {
+            return None;
+        }
+        self.poll_transmit().map(|next| next.action)
+    }
+
     /// Returns the next event for the application.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.out.events.pop_front()

@@ -13,7 +13,13 @@ use wt_proto::{
     subprotocol,
 };
 
-use super::{super::io::reject, Inner};
+use super::{
+    super::{
+        io::{Io, reject},
+        wake::Key,
+    },
+    Inner,
+};
 use crate::{
     error::{ConnectError, ConnectionError},
     lock::lock,
@@ -61,7 +67,14 @@ impl Inner {
             let dialect = state.proto.session_dialect(id).unwrap_or(Dialect::Draft15);
             let heads = Heads::asked(head, dialect);
             let shared = Arc::new(Shared::new(id, self.clone(), state.proto.flow(id), heads));
-            state.opened.push((stream, send, recv));
+            let waker = self.ready.waker(Key::Request(stream));
+            let mut io = Io::new(waker, Some(send), Some(recv));
+            // Written here, it leaves before the driver gets its turn, and with what the application writes at once.
+            while let Some(action) = state.proto.poll_request_transmit(stream) {
+                io.push(action);
+            }
+            io.flush();
+            state.opened.push((stream, io));
             state.asked.insert(id, shared.clone());
             state.idle_since = None;
             shared
