@@ -341,7 +341,7 @@ impl Endpoint {
         })?;
         let inner = Inner::new(quic, self.0.origin.clone());
         inner.tell_established();
-        tokio::spawn(connection::run(inner.clone(), None));
+        connection::drive(inner.clone(), None);
         Ok(Connection::new(inner))
     }
 
@@ -561,7 +561,7 @@ impl Incoming {
         let inner = Inner::new(quic, self.origin);
         let connection = Connection::new(inner.clone());
         let member = self.place.member();
-        tokio::spawn(connection::run(inner.clone(), Some(self.place)));
+        connection::drive(inner.clone(), Some(self.place));
         if let Some(complete) = complete {
             complete.await;
         }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::time::Sleep;
 use wt_proto::{
     ProtocolViolation, SessionId, Side, StreamId,
@@ -42,8 +42,20 @@ const ROUNDS: usize = 8;
 
 type Step<T = ()> = Result<T, ConnectionError>;
 
+/// Begins to drive a connection, which goes on in a task of its own.
+///
+/// The first round is done at once: SETTINGS are with QUIC before its task sends the end of the handshake, and those of
+/// the peer, where they have come with it, are known to the caller.
+pub(crate) fn drive(inner: Arc<Inner>, place: Option<Place>) {
+    let mut driver = Box::pin(run(inner, place));
+    // A new task looks at everything once, whatever woke nobody before.
+    if (&mut driver).now_or_never().is_none() {
+        tokio::spawn(driver);
+    }
+}
+
 /// Runs a connection until it ends; it has its place among those of a server until then.
-pub(crate) async fn run(inner: Arc<Inner>, _place: Option<Place>) {
+async fn run(inner: Arc<Inner>, _place: Option<Place>) {
     let quic = inner.quic().clone();
     let mut driver = Driver::new(inner);
     let mut accept_bi = pin!(quic.accept_bi());

@@ -20,7 +20,7 @@ use wt_proto::{
 };
 
 pub(crate) use self::{
-    driver::run,
+    driver::drive,
     inner::{Inner, Origin},
 };
 use crate::{
