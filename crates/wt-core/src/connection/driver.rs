@@ -1,6 +1,9 @@
 //! The one task of a connection: reads stream headers, request streams and critical streams, and
 //! carries out what the protocol says.
 //!
+//! It does so in rounds. A task of the application that waits for what a round may bring does the round itself, see
+//! [`Ready`](super::wake::Ready); this task has the rest, and looks after those.
+//!
 //! `headers` finds out what new streams are, `requests` and `critical` look after the streams of HTTP/3, and `ending` after
 //! time-outs and the end.
 
@@ -12,14 +15,14 @@ mod requests;
 use std::{
     collections::{BTreeSet, HashMap},
     future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{FutureExt, Stream, StreamExt, stream::FuturesUnordered};
 use tokio::time::Sleep;
 use wt_proto::{
     ProtocolViolation, SessionId, Side, StreamId,
@@ -32,13 +35,20 @@ use super::{
     io::{Io, Parked},
     wake::Key,
 };
-use crate::{error::ConnectionError, gate::Place, lock::lock};
+use crate::{
+    error::ConnectionError,
+    gate::Place,
+    lock::{lock, try_lock},
+};
 
 /// Streams or chunks of one kind that are taken before the others get their turn.
 const BATCH: usize = 64;
 
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 8;
+
+/// How long a volunteer may take to come.
+const WATCH: Duration = Duration::from_millis(10);
 
 type Step<T = ()> = Result<T, ConnectionError>;
 
@@ -56,61 +66,58 @@ pub(crate) fn drive(inner: Arc<Inner>, place: Option<Place>) {
 
 /// Runs a connection until it ends; it has its place among those of a server until then.
 async fn run(inner: Arc<Inner>, _place: Option<Place>) {
-    let quic = inner.quic().clone();
-    let mut driver = Driver::new(inner);
-    let mut accept_bi = pin!(quic.accept_bi());
-    let mut accept_uni = pin!(quic.accept_uni());
-    let mut datagram = pin!(quic.read_datagram());
-    let end: Step = poll_fn(|cx| {
-        driver.inner.ready.register(cx.waker());
-        for _ in 0..ROUNDS {
-            // What is known first: the answer to a request goes before the streams that follow it,
-            // which would be early otherwise.
-            let mut progress = driver.poll(cx)?;
-            // Unidirectional streams before the others: the peer's SETTINGS are among them.
-            for _ in 0..BATCH {
-                let Poll::Ready(stream) = accept_uni.as_mut().poll(cx) else {
-                    break;
-                };
-                let recv = stream.map_err(|error| driver.lost(error))?;
-                accept_uni.set(quic.accept_uni());
-                driver.new_stream(None, recv)?;
-                progress = true;
-            }
-            for _ in 0..BATCH {
-                let Poll::Ready(stream) = accept_bi.as_mut().poll(cx) else {
-                    break;
-                };
-                let (send, recv) = stream.map_err(|error| driver.lost(error))?;
-                accept_bi.set(quic.accept_bi());
-                driver.new_stream(Some(send), recv)?;
-                progress = true;
-            }
-            for _ in 0..BATCH {
-                // Sessions that read datagrams take them from QUIC themselves.
-                if driver.inner.has_datagram_reader() {
-                    break;
-                }
-                let Poll::Ready(bytes) = datagram.as_mut().poll(cx) else {
-                    break;
-                };
-                let bytes = bytes.map_err(|error| driver.lost(error))?;
-                datagram.set(quic.read_datagram());
-                driver.datagram(bytes)?;
-                progress = true;
-            }
-            if !progress {
-                return Poll::Pending;
-            }
+    let driver = Arc::new(Mutex::new(Driver::new(inner.clone())));
+    inner.set_driver(Arc::downgrade(&driver));
+    let mut watch: Option<Pin<Box<Sleep>>> = None;
+    let error = poll_fn(|cx| {
+        inner.ready.register(cx.waker());
+        poll_watch(&inner, &mut watch, cx);
+        // Whoever is at it does what is due before it leaves.
+        let Some(mut driver) = try_lock(&driver) else {
+            return Poll::Pending;
+        };
+        let polled = driver.rounds();
+        drop(driver);
+        if polled.is_pending() && inner.ready.is_due() {
+            cx.waker().wake_by_ref();
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        polled
     })
     .await;
-    if let Err(error) = end {
-        driver.last_words();
-        driver.inner.finish(&error);
+    lock(&driver).last_words();
+    inner.finish(&error);
+}
+
+/// Has the driver look again in a while whether volunteers do what they were woken for: a task may wait for a stream
+/// and not be polled. What it was woken for is done then.
+fn poll_watch(inner: &Inner, watch: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
+    if watch.is_none() && inner.ready.is_watched() {
+        *watch = Some(Box::pin(tokio::time::sleep(WATCH)));
     }
+    while let Some(sleep) = watch
+        && sleep.poll_unpin(cx).is_ready()
+    {
+        if inner.ready.look() {
+            sleep.as_mut().reset(tokio::time::Instant::now() + WATCH);
+        } else {
+            *watch = None;
+        }
+    }
+}
+
+/// New things of one kind from QUIC, one after the other.
+type Arriving<T> = Pin<Box<dyn Stream<Item = Result<T, quinn::ConnectionError>> + Send>>;
+
+fn arriving<T, F>(quic: &quinn::Connection, next: fn(quinn::Connection) -> F) -> Arriving<T>
+where
+    T: 'static,
+    F: Future<Output = Result<T, quinn::ConnectionError>> + Send + 'static,
+{
+    let each = move |quic: quinn::Connection| async move {
+        let item = next(quic.clone()).await;
+        Some((item, quic))
+    };
+    Box::pin(futures_util::stream::unfold(quic.clone(), each))
 }
 
 impl Drop for Driver {
@@ -125,9 +132,17 @@ impl Drop for Driver {
 type Opening =
     Pin<Box<dyn Future<Output = Result<[quinn::SendStream; 3], quinn::ConnectionError>> + Send>>;
 
-struct Driver {
+/// What the driver knows. Whoever does a round has it to himself.
+pub(super) struct Driver {
     inner: Arc<Inner>,
     side: Side,
+    /// Has another round done.
+    waker: Waker,
+    bidi: Arriving<(quinn::SendStream, quinn::RecvStream)>,
+    uni: Arriving<quinn::RecvStream>,
+    datagrams: Arriving<Bytes>,
+    /// How the connection ended.
+    over: Option<ConnectionError>,
     streams: HashMap<Key, Io>,
     /// Request streams among them.
     requests: usize,
@@ -158,15 +173,21 @@ impl Driver {
         } else {
             Side::Server
         };
+        let opener = quic.clone();
         let opening = async move {
             // One after the other: some peers insist that the control stream comes first.
             Ok([
-                quic.open_uni().await?,
-                quic.open_uni().await?,
-                quic.open_uni().await?,
+                opener.open_uni().await?,
+                opener.open_uni().await?,
+                opener.open_uni().await?,
             ])
         };
         Self {
+            waker: inner.ready.clone().into(),
+            bidi: arriving(&quic, |quic| async move { quic.accept_bi().await }),
+            uni: arriving(&quic, |quic| async move { quic.accept_uni().await }),
+            datagrams: arriving(&quic, |quic| async move { quic.read_datagram().await }),
+            over: None,
             inner,
             side,
             streams: HashMap::new(),
@@ -230,6 +251,59 @@ impl Driver {
     }
 
     // ---- the rounds
+
+    /// Does rounds until there is nothing to do; ready when the connection is over.
+    pub(super) fn rounds(&mut self) -> Poll<ConnectionError> {
+        if self.over.is_none() {
+            let waker = self.waker.clone();
+            let mut cx = Context::from_waker(&waker);
+            self.over = self.try_rounds(&mut cx).err();
+        }
+        self.over.clone().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn try_rounds(&mut self, cx: &mut Context<'_>) -> Step {
+        for _ in 0..ROUNDS {
+            self.inner.ready.begin();
+            // What is known first: the answer to a request goes before the streams that follow it,
+            // which would be early otherwise.
+            let mut progress = self.poll(cx)?;
+            // Unidirectional streams before the others: the peer's SETTINGS are among them.
+            for _ in 0..BATCH {
+                let Poll::Ready(Some(stream)) = self.uni.poll_next_unpin(cx) else {
+                    break;
+                };
+                let recv = stream.map_err(|error| self.lost(error))?;
+                self.new_stream(None, recv)?;
+                progress = true;
+            }
+            for _ in 0..BATCH {
+                let Poll::Ready(Some(stream)) = self.bidi.poll_next_unpin(cx) else {
+                    break;
+                };
+                let (send, recv) = stream.map_err(|error| self.lost(error))?;
+                self.new_stream(Some(send), recv)?;
+                progress = true;
+            }
+            for _ in 0..BATCH {
+                // Sessions that read datagrams take them from QUIC themselves.
+                if self.inner.has_datagram_reader() {
+                    break;
+                }
+                let Poll::Ready(Some(bytes)) = self.datagrams.poll_next_unpin(cx) else {
+                    break;
+                };
+                let bytes = bytes.map_err(|error| self.lost(error))?;
+                self.datagram(bytes)?;
+                progress = true;
+            }
+            if !progress {
+                return Ok(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
 
     /// Does one round of everything but new streams; `true` when another may find work.
     fn poll(&mut self, cx: &mut Context<'_>) -> Step<bool> {

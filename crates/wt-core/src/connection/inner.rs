@@ -6,6 +6,7 @@ mod credit;
 mod datagrams;
 mod early;
 mod events;
+mod help;
 mod tell;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     fmt,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
     time::Instant,
@@ -32,7 +33,9 @@ use wt_proto::{
 
 pub(super) use self::ask::request_head;
 use self::credit::Audit;
-use super::{PendingRequest, activity::Activity, allowance::Allowance, io::Io, wake::Ready};
+use super::{
+    PendingRequest, activity::Activity, allowance::Allowance, driver::Driver, io::Io, wake::Ready,
+};
 use crate::{
     config::{Limits, TransportConfig},
     error::{ConnectionError, SessionError},
@@ -109,6 +112,7 @@ pub(crate) struct Inner {
     origin: Origin,
     pub(super) state: Mutex<State>,
     pub(super) ready: Arc<Ready>,
+    driver: OnceLock<Weak<Mutex<Driver>>>,
     requests: Mutex<VecDeque<PendingRequest>>,
     request_arrived: Notify,
     settings: AtomicBool,
@@ -176,6 +180,7 @@ impl Inner {
             quic,
             state: Mutex::new(state),
             ready: Arc::default(),
+            driver: OnceLock::new(),
             requests: Mutex::default(),
             request_arrived: Notify::new(),
             settings: AtomicBool::new(false),
@@ -378,7 +383,7 @@ impl Inner {
         let (done, answered) = oneshot::channel();
         state.answering.push(done);
         drop(state);
-        self.ready.wake();
+        self.do_now();
         Ok((shared, answered))
     }
 

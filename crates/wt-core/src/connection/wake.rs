@@ -30,22 +30,134 @@ pub(super) enum Key {
     Parked(StreamId),
 }
 
-/// The list of streams that can go on, and the driver to wake.
+/// The list of streams that can go on, and who is to look at them.
+///
+/// That is a task of the application that waits for what a round may bring, a volunteer, if there is one, and the task
+/// of the driver otherwise. What arrives for a task that waits so reaches it without a detour.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     keys: Mutex<Vec<Arc<Nudge>>>,
+    /// Somebody was woken for a round that nobody has begun.
+    due: AtomicBool,
     driver: AtomicWaker,
+    volunteer: Mutex<Seat>,
+    /// A volunteer was woken since the driver looked last.
+    relied: AtomicBool,
+    /// The driver looks now and then whether volunteers do what they are woken for.
+    watched: AtomicBool,
 }
 
+/// The place of the volunteer, one at a time.
+#[derive(Debug, Default)]
+struct Seat {
+    taken: Option<(Ticket, Waker)>,
+    /// Who was woken last.
+    woken: Option<Ticket>,
+    /// How many tickets there were.
+    tickets: u64,
+}
+
+/// Tells volunteers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
 impl Ready {
-    /// Has `waker` woken from now on.
-    pub(super) fn register(&self, waker: &Waker) {
-        self.driver.register(waker);
+    /// Has the driver's task woken from now on.
+    pub(super) fn register(&self, driver: &Waker) {
+        self.driver.register(driver);
     }
 
-    /// Wakes the driver.
+    /// Has this task woken instead, once. Who comes last gets the place: the tasks that are busiest come most often.
+    ///
+    /// A volunteer has to [leave](Self::leave) when it waits no longer.
+    pub(super) fn volunteer(&self, task: &Waker, ticket: &mut Option<Ticket>) {
+        let mut seat = lock(&self.volunteer);
+        let ticket = *ticket.get_or_insert_with(|| {
+            seat.tickets += 1;
+            Ticket(seat.tickets)
+        });
+        let is_seated =
+            |(holder, waker): &(Ticket, Waker)| *holder == ticket && waker.will_wake(task);
+        if !seat.taken.as_ref().is_some_and(is_seated) {
+            let before = seat.taken.replace((ticket, task.clone()));
+            drop(seat);
+            // With a task may go what it held, and it may have held such a place.
+            drop(before);
+        }
+    }
+
+    /// Takes note that a volunteer waits no longer: what it was woken for and has not done is the driver's.
+    pub(super) fn leave(&self, ticket: Ticket) {
+        let mut seat = lock(&self.volunteer);
+        let is_seated = seat
+            .taken
+            .as_ref()
+            .is_some_and(|(holder, _)| *holder == ticket);
+        let left = if is_seated { seat.taken.take() } else { None };
+        let was_woken = seat.woken == Some(ticket);
+        drop(seat);
+        drop(left);
+        if was_woken && self.is_due() {
+            self.driver.wake();
+        }
+    }
+
+    /// Has a round done by somebody.
     pub(super) fn wake(&self) {
+        if self.due.swap(true, SeqCst) {
+            return;
+        }
+        let volunteer = {
+            let mut seat = lock(&self.volunteer);
+            let taken = seat.taken.take();
+            seat.woken = taken.as_ref().map(|(ticket, _)| *ticket);
+            taken
+        };
+        let Some((_, volunteer)) = volunteer else {
+            self.driver.wake();
+            return;
+        };
+        self.relied.store(true, SeqCst);
+        if !self.watched.swap(true, SeqCst) {
+            self.driver.wake();
+        }
+        volunteer.wake();
+    }
+
+    /// Has a round done by the driver.
+    pub(super) fn wake_driver(&self) {
+        self.due.store(true, SeqCst);
         self.driver.wake();
+    }
+
+    /// Takes note that there is something to do, for a caller that does it.
+    pub(super) fn mark(&self) {
+        self.due.store(true, SeqCst);
+    }
+
+    /// Takes note that a round begins.
+    pub(super) fn begin(&self) {
+        self.due.store(false, SeqCst);
+    }
+
+    /// Returns whether there is something to do for a round.
+    pub(super) fn is_due(&self) -> bool {
+        self.due.load(SeqCst)
+    }
+
+    /// Returns whether the driver has to look after volunteers; it begins with the first that is woken.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(SeqCst)
+    }
+
+    /// Returns whether volunteers were woken since the last look. When not, they are watched no longer.
+    pub(super) fn look(&self) -> bool {
+        if self.relied.swap(false, SeqCst) {
+            return true;
+        }
+        self.watched.store(false, SeqCst);
+        // One may have been woken in between.
+        self.relied.load(SeqCst) && !self.watched.swap(true, SeqCst)
     }
 
     /// Takes the streams that can go on.
@@ -67,6 +179,16 @@ impl Ready {
     }
 }
 
+impl Wake for Ready {
+    fn wake(self: Arc<Self>) {
+        Self::wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Self::wake(self);
+    }
+}
+
 /// The waker of one stream.
 #[derive(Debug)]
 struct Nudge {
@@ -82,5 +204,92 @@ impl Wake for Nudge {
             lock(&ready.keys).push(self);
             ready.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    impl Wakes {
+        fn take(&self) -> usize {
+            self.0.swap(0, SeqCst)
+        }
+    }
+
+    fn ready() -> (Ready, Arc<Wakes>) {
+        let (ready, driver) = (Ready::default(), Arc::<Wakes>::default());
+        ready.register(&driver.clone().into());
+        (ready, driver)
+    }
+
+    fn volunteer(ready: &Ready) -> (Ticket, Arc<Wakes>) {
+        let (mut ticket, wakes) = (None, Arc::<Wakes>::default());
+        ready.volunteer(&wakes.clone().into(), &mut ticket);
+        (ticket.unwrap(), wakes)
+    }
+
+    #[test]
+    fn without_a_volunteer_the_driver_is_woken_once_for_a_round() {
+        let (ready, driver) = ready();
+        ready.wake();
+        ready.wake();
+        assert_eq!(driver.take(), 1);
+        ready.begin();
+        ready.register(&driver.clone().into());
+        ready.wake();
+        assert_eq!(driver.take(), 1);
+        assert!(!ready.is_watched());
+    }
+
+    #[test]
+    fn the_last_volunteer_is_woken_and_the_driver_watches() {
+        let (ready, driver) = ready();
+        let (_, first) = volunteer(&ready);
+        let (_, last) = volunteer(&ready);
+        ready.wake();
+        assert_eq!([first.take(), last.take(), driver.take()], [0, 1, 1]);
+        assert!(ready.is_watched());
+        ready.begin();
+        let (_, another) = volunteer(&ready);
+        ready.wake();
+        assert_eq!([another.take(), driver.take()], [1, 0]);
+        // Both were since the last look; nobody is after it.
+        assert!(ready.look());
+        assert!(!ready.look());
+        assert!(!ready.is_watched());
+    }
+
+    #[test]
+    fn who_leaves_with_work_undone_has_the_driver_woken() {
+        let (ready, driver) = ready();
+        let (ticket, _) = volunteer(&ready);
+        ready.wake();
+        driver.take();
+        ready.register(&driver.clone().into());
+        ready.leave(ticket);
+        assert_eq!(driver.take(), 1);
+    }
+
+    #[test]
+    fn who_leaves_gives_up_no_place_but_its_own() {
+        let (ready, driver) = ready();
+        let (early, _) = volunteer(&ready);
+        let (_, late) = volunteer(&ready);
+        ready.leave(early);
+        ready.wake();
+        assert_eq!(late.take(), 1);
+        driver.take();
     }
 }

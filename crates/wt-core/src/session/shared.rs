@@ -191,6 +191,7 @@ impl Shared {
 
     /// Waits for the server's answer.
     pub(crate) async fn established(&self) -> Result<(), ConnectError> {
+        let mut volunteer = self.conn.volunteer();
         loop {
             let changed = self.changed.notified();
             if self.heads.answer().is_some() {
@@ -199,7 +200,7 @@ impl Shared {
             if let Some(end) = self.end() {
                 return Err(end.clone().into());
             }
-            changed.await;
+            volunteer.wait(changed).await;
         }
     }
 

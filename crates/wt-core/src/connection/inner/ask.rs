@@ -29,6 +29,7 @@ use crate::{
 impl Inner {
     /// Waits for the peer's SETTINGS.
     pub(crate) async fn ready(&self) -> Result<(), ConnectionError> {
+        let mut volunteer = self.volunteer();
         loop {
             let arrived = self.settings_arrived.notified();
             if let Some(end) = self.end() {
@@ -37,7 +38,7 @@ impl Inner {
             if self.settings.load(SeqCst) {
                 return Ok(());
             }
-            arrived.await;
+            volunteer.wait(arrived).await;
         }
     }
 
@@ -79,7 +80,7 @@ impl Inner {
             state.idle_since = None;
             shared
         };
-        self.ready.wake();
+        self.do_now();
         Ok(shared)
     }
 }

@@ -72,6 +72,7 @@ impl Shared {
 
     pub(crate) async fn accept(&self, dir: Dir) -> Result<Arc<Slot>, SessionError> {
         let incoming = self.incoming(dir);
+        let mut volunteer = self.conn.volunteer();
         loop {
             if let Some(stream) = incoming.pop() {
                 return Ok(stream);
@@ -86,7 +87,7 @@ impl Shared {
             if let Some(end) = self.end() {
                 return Err(end.clone());
             }
-            arrived.await;
+            volunteer.wait(arrived).await;
         }
     }
 

@@ -1,0 +1,87 @@
+//! Tasks of the application that do the driver's work when it is theirs that is waited for.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Mutex, Weak},
+};
+
+use super::{
+    super::{driver::Driver, wake::Ticket},
+    Inner,
+};
+use crate::lock::try_lock;
+
+/// How often a helper looks whether there is more to do before it leaves that to the driver.
+const TRIES: usize = 4;
+
+impl Inner {
+    pub(in crate::connection) fn set_driver(&self, driver: Weak<Mutex<Driver>>) {
+        let _ = self.driver.set(driver);
+    }
+
+    /// Does what the caller has left for the driver, at once, unless somebody else is at it.
+    pub(super) fn do_now(&self) {
+        self.ready.mark();
+        self.help();
+    }
+
+    /// Does what is due for the driver, unless somebody is at it: who is does it all before he leaves.
+    pub(crate) fn help(&self) {
+        for _ in 0..TRIES {
+            if !self.ready.is_due() {
+                return;
+            }
+            let Some(driver) = self.driver.get().and_then(Weak::upgrade) else {
+                return;
+            };
+            let Some(mut driver) = try_lock(&driver) else {
+                return;
+            };
+            if driver.rounds().is_ready() {
+                // How the connection ended is for its task.
+                return self.ready.wake_driver();
+            }
+        }
+        if self.ready.is_due() {
+            self.ready.wake_driver();
+        }
+    }
+
+    /// Makes a place for a task that waits for what a round of the driver may bring.
+    pub(crate) const fn volunteer(&self) -> Volunteer<'_> {
+        Volunteer {
+            inner: self,
+            ticket: None,
+        }
+    }
+}
+
+/// A task that waits for what a round of the driver may bring, and does the round itself: so it has what arrives for it
+/// without a change of task.
+#[derive(Debug)]
+pub(crate) struct Volunteer<'a> {
+    inner: &'a Inner,
+    ticket: Option<Ticket>,
+}
+
+impl Volunteer<'_> {
+    /// Waits, and does meanwhile what is due.
+    pub(crate) async fn wait(&mut self, until: impl Future<Output = ()>) {
+        let mut until = pin!(until);
+        poll_fn(|cx| {
+            self.inner.ready.volunteer(cx.waker(), &mut self.ticket);
+            self.inner.help();
+            until.as_mut().poll(cx)
+        })
+        .await;
+    }
+}
+
+impl Drop for Volunteer<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.inner.ready.leave(ticket);
+        }
+    }
+}
