@@ -48,8 +48,12 @@ pub struct DatagramConfig {
     /// Bytes that are handed to QUIC ahead of time once priorities, times to live or a maximum age are in use.
     ///
     /// What QUIC has is not overtaken and does not expire. Less makes priorities sharper, more keeps a fast network
-    /// busy. Default: 32 KiB.
+    /// busy, and so there is more on one, see [`send_ahead_time`](Self::send_ahead_time). Default: 32 KiB.
     pub send_ahead: usize,
+    /// What QUIC sends within this time may be handed to it ahead of time, where that is more than
+    /// [`send_ahead`](Self::send_ahead): up to half of QUIC's own buffer as it is by default, 128 KiB. So something
+    /// urgent waits at most about so long for what is before it. Default: 0.5 ms; with zero it is always `send_ahead`.
+    pub send_ahead_time: Duration,
     /// Whether datagrams are taken from QUIC as they arrive, in a task of its own, which gives each a time of arrival.
     ///
     /// Otherwise they stay in QUIC's buffer until they are asked for, which is faster. Default: off; a maximum age
@@ -70,6 +74,7 @@ impl Default for DatagramConfig {
             outgoing_policy: DropPolicy::Wait,
             outgoing_max_age: None,
             send_ahead: 32 * 1024,
+            send_ahead_time: Duration::from_micros(500),
             buffer_incoming: false,
             incoming_queue: 100,
             incoming_policy: DropPolicy::Oldest,

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::{Pair, pair, session, within};
 use wt_core::Session;
@@ -97,6 +99,7 @@ async fn a_receiver_without_room_slows_nobody() {
     let (far, near) = within(session(&pair.server, &pair.client)).await;
     let mut config = DatagramConfig::new().with_outgoing(2, DropPolicy::Wait);
     config.send_ahead = 1;
+    config.send_ahead_time = Duration::ZERO;
     let slow = DatagramTransport::with_config(near, &config).unwrap();
     let game = Broadcaster::new();
     for transport in transports.iter().chain([&slow]) {
@@ -140,6 +143,7 @@ async fn the_payload_is_shared() {
         let (far, near) = within(session(&pair.server, &pair.client)).await;
         let mut config = DatagramConfig::new();
         config.send_ahead = 1;
+        config.send_ahead_time = Duration::ZERO;
         let transport = DatagramTransport::with_config(near, &config).unwrap();
         transport
             .try_send_with("first", Priority::High.into())

@@ -286,6 +286,7 @@ async fn diagnostics_say_what_is_wrong() {
     let pair = pair().await;
     let mut config = DatagramConfig::new().with_outgoing(10, DropPolicy::Newest);
     config.send_ahead = 1;
+    config.send_ahead_time = Duration::ZERO;
     let sender = pair.sender(&config);
     let healthy = sender.diagnostics();
     assert!(healthy.issues().is_empty());
@@ -332,6 +333,7 @@ async fn those_who_listen_are_told() {
     let pair = pair().await;
     let mut config = DatagramConfig::new().with_outgoing(1, DropPolicy::Newest);
     config.send_ahead = 1;
+    config.send_ahead_time = Duration::ZERO;
     let sender = pair.sender(&config);
     let receiver = pair.receiver();
     sender.try_send("nobody hears of this").unwrap();

@@ -22,6 +22,7 @@ use Priority::{High, Low, Normal};
 fn one_ahead() -> DatagramConfig {
     let mut config = DatagramConfig::new();
     config.send_ahead = 1;
+    config.send_ahead_time = Duration::ZERO;
     config
 }
 
@@ -82,6 +83,7 @@ async fn an_urgent_datagram_overtakes_a_long_queue() {
     let pair = pair().await;
     let mut config = DatagramConfig::new().with_outgoing(1000, DropPolicy::Wait);
     config.send_ahead = 4 * 1024;
+    config.send_ahead_time = Duration::ZERO;
     let sender = pair.sender(&config);
     sender.try_send_with("begin", Normal.into()).unwrap();
     let bulk = "x".repeat(1000);
@@ -149,6 +151,7 @@ async fn what_is_less_urgent_than_all_others_is_refused() {
     let pair = pair().await;
     let mut config = one_ahead().with_outgoing(1, DropPolicy::LowestPriority);
     config.send_ahead = 1;
+    config.send_ahead_time = Duration::ZERO;
     let sender = pair.sender(&config);
     sender.try_send_with("0", High.into()).unwrap();
     sender.try_send_with("normal", Normal.into()).unwrap();
@@ -535,6 +538,7 @@ async fn many_senders_lose_nothing_that_was_taken() {
     let pair = pair().await;
     let mut config = DatagramConfig::new();
     config.send_ahead = 2000;
+    config.send_ahead_time = Duration::ZERO;
     config.outgoing_queue = 10;
     let sender = pair.sender(&config);
     let receiver = pair.receiver();

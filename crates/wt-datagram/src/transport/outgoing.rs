@@ -18,7 +18,7 @@ use tokio::{runtime, sync::Notify, task::AbortHandle, time};
 use wt_core::{SendDatagramError, Session, SessionError};
 
 use super::{
-    ahead::Ahead,
+    ahead::{Ahead, Rate},
     lanes::{Lanes, Waiting},
 };
 use crate::{
@@ -65,6 +65,8 @@ struct State {
     carrying: bool,
     /// Bytes that QUIC got since the last ticket.
     untold: usize,
+    /// How fast QUIC takes them.
+    rate: Rate,
     end: Option<SendError>,
     pump: Option<AbortHandle>,
 }
@@ -118,7 +120,11 @@ impl Outgoing {
             waiting: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             state: Mutex::default(),
-            ahead: Arc::new(Ahead::new(config.send_ahead, pump.clone())),
+            ahead: Arc::new(Ahead::new(
+                config.send_ahead,
+                config.send_ahead_time,
+                pump.clone(),
+            )),
             pump,
             room: Notify::new(),
             empty: Notify::new(),
@@ -349,11 +355,13 @@ impl Outgoing {
         if !self.lanes_used.load(Relaxed) {
             return self.try_session(data);
         }
-        let untold = state.untold + Ahead::cost(data.len());
+        let cost = Ahead::cost(data.len());
+        let untold = state.untold + cost;
         if !self.ahead.should_tell(untold) {
             let sent = self.try_session(data)?;
             if sent.is_ok() {
                 state.untold = untold;
+                state.rate.add(cost);
             }
             return Some(sent);
         }
@@ -362,6 +370,7 @@ impl Outgoing {
         let sent = send.now_or_never()?;
         if sent.is_ok() {
             state.untold = 0;
+            state.rate.add(cost);
         }
         Some(sent)
     }
@@ -566,6 +575,8 @@ impl Outgoing {
             return Found::End;
         }
         let now = Instant::now();
+        let untold = state.untold;
+        self.ahead.measured(&mut state.rate, untold, now);
         let mut gone = 0;
         let mut batch = Batch::default();
         let listened = self.counters.events.has_listeners();
