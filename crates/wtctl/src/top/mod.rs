@@ -95,16 +95,18 @@ async fn once(
         }
         picture.is_whole()
     };
-    let whole = tokio::select! {
-        failure = reading => return Err(failure),
-        whole = look => whole,
-        () = stop.asked() => return Err(Failure::during_work("interrupted before there was a sample")),
+    let seen = tokio::select! {
+        failure = reading => Err(failure),
+        whole = look => match whole {
+            true => Ok(()),
+            false => Err(Failure::during_work("the feed ended before there was a sample")),
+        },
+        () = stop.asked() => Err(Failure::during_work("interrupted before there was a sample")),
     };
-    match whole {
-        true => report::print(&args.reach.request.url, &picture, args.json)
-            .map_err(|error| Failure::output(&error)),
-        false => Err(Failure::during_work(
-            "the feed ended before there was a sample",
-        )),
-    }
+    let shown = seen.and_then(|()| {
+        report::print(&args.reach.request.url, &picture, args.json)
+            .map_err(|error| Failure::output(&error))
+    });
+    watcher.leave().await;
+    shown
 }

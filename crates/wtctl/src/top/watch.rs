@@ -78,6 +78,12 @@ impl Watcher {
         }
     }
 
+    /// Says goodbye: who just goes keeps its place at the server until that finds out.
+    pub(super) async fn leave(&self) {
+        // A server that does not answer is not waited for.
+        let _ = timeout(GOODBYE, self.client.close()).await;
+    }
+
     /// Reads the feed, and connects again when a session ends, until nobody takes updates.
     pub(super) async fn watch(self, session: Session, updates: mpsc::Sender<Update>) {
         let mut next = Some(session);
