@@ -1,8 +1,8 @@
-//! Which of the driver's streams can go on.
+//! Which of the driver's streams can go on, and who is woken for them.
 //!
 //! Each stream that the driver reads has a waker of its own, which puts the stream's key on a list
-//! and wakes the driver. So the driver looks only at streams with something to do, however many
-//! there are.
+//! and has a round done: by a task that waits for what it may bring, or by the driver. So a round
+//! looks only at streams with something to do, however many there are.
 
 use std::{
     sync::{
