@@ -164,6 +164,44 @@ fn json_has_options() {
 }
 
 #[test]
+fn json_escapes_wherever_it_has_to() {
+    let short = [
+        ('"', "\\\""),
+        ('\\', "\\\\"),
+        ('\n', "\\n"),
+        ('\r', "\\r"),
+        ('\t', "\\t"),
+    ];
+    let short: BTreeMap<_, _> = short
+        .into_iter()
+        .chain([('\x08', "\\b"), ('\x0c', "\\f")])
+        .collect();
+    let escape = |c: char| match (short.get(&c), c) {
+        (Some(escaped), _) => (*escaped).to_owned(),
+        (None, ' '..='~') => c.to_string(),
+        _ => c
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect(),
+    };
+    for c in ('\0'..='\u{ff}').chain(['€', '😀']) {
+        for before in 0..40 {
+            let text = format!("{}{c}{}", "x".repeat(before), "é".repeat(before % 3));
+            let expected: String = text.chars().map(escape).collect();
+            assert_eq!(json(&text), format!("\"{expected}\""));
+            let plain = written(Json::new().ascii(false), &text).unwrap();
+            let control = |c: char| c < ' ' || c == '"' || c == '\\';
+            let expected: String = text
+                .chars()
+                .map(|c| if control(c) { escape(c) } else { c.to_string() })
+                .collect();
+            assert_eq!(plain, format!("\"{expected}\""));
+        }
+    }
+}
+
+#[test]
 fn json_variants_are_objects_with_one_member() {
     #[derive(Serialize, Deserialize, PartialEq, Debug)]
     enum Shape {
