@@ -55,7 +55,7 @@ type Erased = Arc<dyn Fn(Request, Bytes) -> Result<Running, RpcError> + Send + S
 /// ```
 #[derive(Clone, Default)]
 pub struct Methods {
-    handlers: HashMap<String, Erased>,
+    handlers: HashMap<Arc<str>, Erased>,
 }
 
 impl Methods {
@@ -114,13 +114,13 @@ impl Methods {
         name: String,
         handler: impl Fn(Request, Bytes) -> Result<Running, RpcError> + Send + Sync + 'static,
     ) -> Self {
-        self.handlers.insert(name, Arc::new(handler));
+        self.handlers.insert(name.into(), Arc::new(handler));
         self
     }
 
     /// Returns the names of the methods, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.handlers.keys().map(String::as_str)
+        self.handlers.keys().map(|name| &**name)
     }
 }
 
@@ -133,7 +133,7 @@ impl fmt::Debug for Methods {
 /// A request, as handlers of [`Methods::method_with`] get it.
 pub struct Request {
     shared: Weak<Shared>,
-    method: String,
+    method: Arc<str>,
     notification: bool,
 }
 
@@ -254,15 +254,15 @@ fn run<R: Serialize>(
 /// Has a request done: the JSON of its result, or an error in the words of PyWebTransport.
 pub(super) async fn serve(shared: &Arc<Shared>, request: RawRequest) -> Result<Bytes, RpcError> {
     let RawRequest { id, method, params } = request;
-    let outcome = match shared.methods.handlers.get(&method) {
+    let outcome = match shared.methods.handlers.get_key_value(&*method) {
         None => Err(RpcError::new(
             RpcErrorCode::METHOD_NOT_FOUND,
             format!("Method '{method}' not found."),
         )),
-        Some(handler) => {
+        Some((name, handler)) => {
             let request = Request {
                 shared: Arc::downgrade(shared),
-                method: method.clone(),
+                method: name.clone(),
                 notification: id.is_none(),
             };
             let work = async { handler(request, params)?.await };
