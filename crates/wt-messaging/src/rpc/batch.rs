@@ -2,13 +2,13 @@
 
 use std::marker::PhantomData;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::{
     CallError,
-    handle::{Answer, encode_params, new_id},
+    handle::{Answer, new_id, put_request},
     message,
 };
 
@@ -29,7 +29,8 @@ use super::{
 /// ```
 #[derive(Debug, Default)]
 pub struct Batch {
-    entries: Vec<(Option<Uuid>, String, Result<Bytes, CallError>)>,
+    /// The ids of calls, and the JSON of calls and notifications.
+    entries: Vec<(Option<Uuid>, Result<BytesMut, CallError>)>,
     calls: usize,
 }
 
@@ -57,9 +58,7 @@ impl Batch {
         method: impl Into<String>,
         params: impl Serialize,
     ) -> BatchCall<R> {
-        let id = Some(new_id());
-        self.entries
-            .push((id, method.into(), encode_params(&params)));
+        self.add(Some(new_id()), &method.into(), &params);
         self.calls += 1;
         BatchCall {
             index: self.calls - 1,
@@ -69,8 +68,14 @@ impl Batch {
 
     /// Adds a notification.
     pub fn notify(&mut self, method: impl Into<String>, params: impl Serialize) {
-        let params = encode_params(&params);
-        self.entries.push((None, method.into(), params));
+        self.add(None, &method.into(), &params);
+    }
+
+    fn add(&mut self, id: Option<Uuid>, method: &str, params: &impl Serialize) {
+        let mut out = BytesMut::new();
+        // There are batches in strict mode only.
+        let written = put_request(&mut out, true, id, method, params);
+        self.entries.push((id, written.map(|()| out)));
     }
 
     /// The ids of the calls, and the frame without its length.
@@ -82,15 +87,11 @@ impl Batch {
         let mut ids = Vec::with_capacity(self.calls);
         let mut frame = message::frame(message::ENVELOPE);
         let mut separator = "[";
-        for (id, method, params) in self.entries {
-            if method.is_empty() {
-                return Err(CallError::NoName);
-            }
+        for (id, request) in self.entries {
             frame.put_slice(separator.as_bytes());
             separator = ", ";
             ids.extend(id);
-            let id = id.map(|id| id.to_string());
-            message::request(&mut frame, true, id.as_deref(), &method, &params?);
+            frame.put_slice(&request?);
         }
         frame.put_u8(b']');
         Ok((ids, frame))

@@ -38,7 +38,7 @@ pub(super) struct Driver {
     decoder: Decoder<HEAD>,
     out: BytesMut,
     /// Frames of our calls.
-    commands: mpsc::Receiver<Bytes>,
+    commands: mpsc::Receiver<BytesMut>,
     running: JoinSet<(Answer, Kept)>,
     jobs: HashMap<Id, Job>,
     /// Requests that wait for a handler to end, and what batch they are of.
@@ -62,7 +62,7 @@ impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
         stream: BiStream,
-        commands: mpsc::Receiver<Bytes>,
+        commands: mpsc::Receiver<BytesMut>,
     ) -> Self {
         let (send, recv) = stream.split();
         Self {

@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt::{self, Write as _},
     future::{Future, IntoFuture},
     marker::PhantomData,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use uuid::Uuid;
 use wt_core::{BiStream, Session, SessionError};
 
@@ -28,6 +28,9 @@ use super::{
 
 /// How many requests wait for the driver to take them.
 const COMMANDS: usize = 64;
+
+/// Room for parameters to begin with: most take less.
+const PARAMS: usize = 128;
 
 /// The JSON of a result, or the error that the peer answered with.
 pub(super) type Answer = Result<Bytes, RpcError>;
@@ -77,7 +80,7 @@ enum Carrier {
 
 /// The way to the driver of a stream and back.
 pub(super) struct Link {
-    commands: mpsc::Sender<Bytes>,
+    commands: mpsc::Sender<BytesMut>,
     pending: Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>,
 }
 
@@ -254,60 +257,66 @@ impl Shared {
         }
     }
 
+    /// Sends the sealed frame of a call and waits for its answer.
+    pub(super) async fn call(&self, id: Uuid, frame: BytesMut) -> Result<Answer, CallError> {
+        let ids = [id];
+        let Carrier::Stream(link) = &self.carrier else {
+            // A future of its own: it is large, and calls on one stream need not carry it about.
+            let answers = Box::pin(self.exchange(&ids, frame)).await?;
+            return answers.into_iter().next().ok_or(CallError::NoAnswer);
+        };
+        let _permit = self.permits(1).await?;
+        let mut waiting = Waiting::new(self, link, &ids);
+        let answer = waiting.expect(id);
+        waiting.send(frame).await?;
+        let answer = answer.await.map_err(|_| self.why())?;
+        waiting.answered();
+        Ok(answer)
+    }
+
     /// Sends a sealed frame and waits for the answers to `ids`.
     pub(super) async fn exchange(
         &self,
         ids: &[Uuid],
         frame: BytesMut,
     ) -> Result<Vec<Answer>, CallError> {
+        let _permits = self.permits(ids.len()).await?;
+        match &self.carrier {
+            Carrier::Stream(link) => {
+                let mut waiting = Waiting::new(self, link, ids);
+                let answers: Vec<_> = ids.iter().map(|id| waiting.expect(*id)).collect();
+                waiting.send(frame).await?;
+                let mut results = Vec::with_capacity(answers.len());
+                for answer in answers {
+                    results.push(answer.await.map_err(|_| self.why())?);
+                }
+                waiting.answered();
+                Ok(results)
+            }
+            Carrier::Session(session) => {
+                let exchange = multiplex::exchange(self, session, ids, frame.freeze());
+                tokio::select! {
+                    biased;
+                    answers = exchange => answers,
+                    end = self.refused() => Err(end.into()),
+                }
+            }
+        }
+    }
+
+    /// Waits until so many calls may be under way.
+    async fn permits(&self, calls: usize) -> Result<Option<SemaphorePermit<'_>>, CallError> {
         if let Some(end) = self.ended() {
             return Err(end.into());
         }
-        let exchange = async {
-            let permits = u32::try_from(ids.len().min(self.most_calls())).unwrap_or(u32::MAX);
-            // They are closed at the end, and then there is an error for what follows.
-            let _permits = self.permits.acquire_many(permits).await;
-            match &self.carrier {
-                Carrier::Stream(link) => self.exchange_on(link, ids, frame.freeze()).await,
-                Carrier::Session(session) => {
-                    let exchange = multiplex::exchange(self, session, ids, frame.freeze());
-                    tokio::select! {
-                        biased;
-                        answers = exchange => answers,
-                        end = self.refused() => Err(end.into()),
-                    }
-                }
-            }
-        };
-        exchange.await
+        let calls = u32::try_from(calls.min(self.most_calls())).unwrap_or(u32::MAX);
+        // They are closed at the end, and then there is an error for what follows.
+        Ok(self.permits.acquire_many(calls).await.ok())
     }
 
-    async fn exchange_on(
-        &self,
-        link: &Link,
-        ids: &[Uuid],
-        frame: Bytes,
-    ) -> Result<Vec<Answer>, CallError> {
-        let mut waiting = Waiting {
-            shared: self,
-            link,
-            ids,
-            sent: false,
-        };
-        let mut answers = Vec::with_capacity(ids.len());
-        for id in ids {
-            let (sender, receiver) = oneshot::channel();
-            lock(&link.pending).insert(*id, sender);
-            answers.push(receiver);
-        }
-        let ended = || self.ended().unwrap_or(RpcEnd::Closed);
-        link.commands.send(frame).await.map_err(|_| ended())?;
-        waiting.sent = true;
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(answer.await.map_err(|_| ended())?);
-        }
-        Ok(results)
+    /// Why there is no answer.
+    fn why(&self) -> RpcEnd {
+        self.ended().unwrap_or(RpcEnd::Closed)
     }
 }
 
@@ -319,8 +328,41 @@ struct Waiting<'a> {
     sent: bool,
 }
 
+impl<'a> Waiting<'a> {
+    const fn new(shared: &'a Shared, link: &'a Link, ids: &'a [Uuid]) -> Self {
+        Self {
+            shared,
+            link,
+            ids,
+            sent: false,
+        }
+    }
+
+    /// Has an answer come to here.
+    fn expect(&self, id: Uuid) -> oneshot::Receiver<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.link.pending).insert(id, sender);
+        receiver
+    }
+
+    async fn send(&mut self, frame: BytesMut) -> Result<(), CallError> {
+        let sent = self.link.commands.send(frame).await;
+        sent.map_err(|_| self.shared.why())?;
+        self.sent = true;
+        Ok(())
+    }
+
+    /// Has nothing taken back: all answers are there.
+    fn answered(mut self) {
+        self.ids = &[];
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        if self.ids.is_empty() {
+            return;
+        }
         let mut pending = lock(&self.link.pending);
         let given_up: Vec<_> = self
             .ids
@@ -332,18 +374,14 @@ impl Drop for Waiting<'_> {
             return;
         }
         for id in given_up {
-            let params = format!("{{\"id\": \"{id}\"}}");
             let mut frame = message::frame(ENVELOPE);
-            message::request(
-                &mut frame,
-                self.shared.config.strict,
-                None,
-                CANCEL,
-                params.as_bytes(),
-            );
+            let strict = self.shared.config.strict;
+            let params = |out: &mut BytesMut| write!(out, "{{\"id\": \"{id}\"}}");
+            // Writing to memory does not fail.
+            let _ = message::request(&mut frame, strict, None, CANCEL, params);
             message::seal(&mut frame);
             // The peer does without the word when there is no room for it.
-            let _ = self.link.commands.try_send(frame.freeze());
+            let _ = self.link.commands.try_send(frame);
         }
     }
 }
@@ -458,11 +496,13 @@ impl Rpc {
         method: impl Into<String>,
         params: impl Serialize,
     ) -> Call<R> {
+        let (id, method) = (new_id(), method.into());
         Call {
             rpc: self.clone(),
             timeout: self.config().call_timeout,
-            method: method.into(),
-            params: encode_params(&params),
+            id,
+            frame: self.frame(Some(id), &method, &params),
+            method,
             result: PhantomData,
         }
     }
@@ -484,7 +524,7 @@ impl Rpc {
         method: impl Into<String>,
         params: impl Serialize,
     ) -> Result<(), CallError> {
-        let frame = self.frame(None, &method.into(), &encode_params(&params)?)?;
+        let frame = self.frame(None, &method.into(), &params)?;
         self.0.shared.exchange(&[], frame).await.map(drop)
     }
 
@@ -505,19 +545,19 @@ impl Rpc {
         }
         let (ids, mut frame) = batch.frame(self.config().batch)?;
         self.seal(&mut frame)?;
-        let answers = self.0.shared.exchange(&ids, frame);
+        let answers = pin!(self.0.shared.exchange(&ids, frame));
         let answers = limited(self.config().call_timeout, "a batch", answers).await?;
         Ok(Answers::new(answers))
     }
 
-    fn frame(&self, id: Option<Uuid>, method: &str, params: &[u8]) -> Result<BytesMut, CallError> {
-        if method.is_empty() {
-            return Err(CallError::NoName);
-        }
-        let mut frame = message::frame(ENVELOPE + method.len() + params.len());
-        let mut digits = Uuid::encode_buffer();
-        let id = id.map(|id| &*id.hyphenated().encode_lower(&mut digits));
-        message::request(&mut frame, self.config().strict, id, method, params);
+    fn frame(
+        &self,
+        id: Option<Uuid>,
+        method: &str,
+        params: &impl Serialize,
+    ) -> Result<BytesMut, CallError> {
+        let mut frame = message::frame(ENVELOPE + method.len() + PARAMS);
+        put_request(&mut frame, self.config().strict, id, method, params)?;
         self.seal(&mut frame)?;
         Ok(frame)
     }
@@ -578,7 +618,8 @@ impl fmt::Debug for Rpc {
 pub struct Call<R> {
     rpc: Rpc,
     method: String,
-    params: Result<Bytes, CallError>,
+    id: Uuid,
+    frame: Result<BytesMut, CallError>,
     timeout: Option<Duration>,
     result: PhantomData<fn() -> R>,
 }
@@ -600,12 +641,9 @@ impl<R> Call<R> {
 
 impl<R: DeserializeOwned> Call<R> {
     async fn run(self) -> Result<R, CallError> {
-        let id = new_id();
-        let frame = self.rpc.frame(Some(id), &self.method, &self.params?)?;
-        let ids = [id];
-        let answers = self.rpc.0.shared.exchange(&ids, frame);
-        let answers = limited(self.timeout, &self.method, answers).await?;
-        let answer = answers.into_iter().next().ok_or(CallError::NoAnswer)?;
+        // Passed on by reference: to move it would cost more than to make it.
+        let answer = pin!(self.rpc.0.shared.call(self.id, self.frame?));
+        let answer = limited(self.timeout, &self.method, answer).await?;
         message::decode(&answer.map_err(CallError::Remote)?).map_err(CallError::Decode)
     }
 }
@@ -646,12 +684,30 @@ async fn limited<T>(
     }
 }
 
-/// The JSON of parameters: a list or an object.
-pub(super) fn encode_params(params: &impl Serialize) -> Result<Bytes, CallError> {
-    let json = message::encode(params).map_err(CallError::Encode)?;
-    match json.first() {
-        Some(b'[' | b'{') => Ok(json),
-        _ if json == "null" => Ok(Bytes::from_static(b"[]")),
-        _ => Err(CallError::SingleValue),
+/// Writes a request, or a notification when there is no id. Parameters are a list or an object.
+pub(super) fn put_request(
+    out: &mut BytesMut,
+    strict: bool,
+    id: Option<Uuid>,
+    method: &str,
+    params: &impl Serialize,
+) -> Result<(), CallError> {
+    if method.is_empty() {
+        return Err(CallError::NoName);
     }
+    let mut digits = Uuid::encode_buffer();
+    let id = id.map(|id| &*id.hyphenated().encode_lower(&mut digits));
+    message::request(out, strict, id, method, |out| {
+        let start = out.len();
+        message::encode_to(params, out).map_err(CallError::Encode)?;
+        match &out[start..] {
+            [b'[' | b'{', ..] => Ok(()),
+            b"null" => {
+                out.truncate(start);
+                out.extend_from_slice(b"[]");
+                Ok(())
+            }
+            _ => Err(CallError::SingleValue),
+        }
+    })
 }

@@ -243,14 +243,14 @@ fn text(out: &mut BytesMut, text: &str) {
     let _ = JSON.write(text, out);
 }
 
-/// Writes a request, or a notification when there is no id.
-pub(super) fn request(
+/// Writes a request, or a notification when there is no id. `params` writes the JSON of the parameters.
+pub(super) fn request<E>(
     out: &mut BytesMut,
     strict: bool,
     id: Option<&str>,
     method: &str,
-    params: &[u8],
-) {
+    params: impl FnOnce(&mut BytesMut) -> Result<(), E>,
+) -> Result<(), E> {
     begin(out, strict);
     if let Some(id) = id {
         out.put_slice(b"\"id\": ");
@@ -260,8 +260,9 @@ pub(super) fn request(
     out.put_slice(b"\"method\": ");
     text(out, method);
     out.put_slice(b", \"params\": ");
-    out.put_slice(params);
+    params(out)?;
     out.put_u8(b'}');
+    Ok(())
 }
 
 /// Writes an answer. `id` is JSON.
@@ -291,8 +292,16 @@ pub(super) fn response(
 /// Writes a value as JSON.
 pub(super) fn encode<T: serde::Serialize + ?Sized>(value: &T) -> Result<Bytes, EncodeError> {
     let mut out = BytesMut::with_capacity(128);
-    JSON.write(value, &mut out)?;
+    encode_to(value, &mut out)?;
     Ok(out.freeze())
+}
+
+/// Appends a value as JSON.
+pub(super) fn encode_to<T: serde::Serialize + ?Sized>(
+    value: &T,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    JSON.write(value, out)
 }
 
 /// Reads a value from JSON.
