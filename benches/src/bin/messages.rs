@@ -64,15 +64,16 @@ enum Way {
     Messages,
     FramesTogether,
     MessagesTogether,
-    RawPipelined,
     RawCallers,
+    RawPipelined,
+    RawEchoed,
     RpcStream,
     RawStreams,
     RpcStreams,
 }
 
 /// The ways, their names for people, what each is compared with, and the least ratio to that.
-const WAYS: [(Way, &str, Way, f64); 9] = [
+const WAYS: [(Way, &str, Way, f64); 10] = [
     (Way::Frames, "256 B frames, a write each", Way::Frames, 0.0),
     (Way::Messages, "256 B MessagePack, `send`", Way::Frames, 0.8),
     (
@@ -89,13 +90,19 @@ const WAYS: [(Way, &str, Way, f64); 9] = [
     ),
     (
         Way::RawCallers,
-        "one stream, 64 B requests, 64 callers",
+        "one stream, 64 B requests",
         Way::RawCallers,
         0.0,
     ),
     (
         Way::RawPipelined,
         "one stream, 64 B requests, no callers",
+        Way::RawCallers,
+        0.0,
+    ),
+    (
+        Way::RawEchoed,
+        "one stream, 64 B requests, echoed unseen",
         Way::RawCallers,
         0.0,
     ),
@@ -224,10 +231,20 @@ async fn serve(way: Way) -> Result {
                 COUNT.fetch_add(1, Relaxed);
             }
         }
-        Way::RawPipelined | Way::RawCallers => {
+        Way::RawPipelined | Way::RawEchoed => {
             let (mut send, mut recv) = session.accept_bi().await?.split();
+            // No server of requests, but what the stream could do.
             while let Some(chunk) = recv.read_chunk(TOGETHER).await? {
                 send.write_chunk(chunk).await?;
+            }
+        }
+        Way::RawCallers => {
+            let (mut send, mut recv) = session.accept_bi().await?.split();
+            // The least that a server does which takes requests one by one.
+            let mut frame = [0; 6 + REQUEST];
+            loop {
+                recv.read_exact(&mut frame).await?;
+                send.write_all(&frame).await?;
             }
         }
         Way::RawStreams => loop {
@@ -283,7 +300,7 @@ impl Doing {
                 let (send, recv) = session.open_bi().await?.split();
                 Self::Pipelined(send, recv)
             }
-            Way::RawCallers => {
+            Way::RawCallers | Way::RawEchoed => {
                 let (send, recv) = session.open_bi().await?.split();
                 let callers = Arc::<Callers>::default();
                 tokio::spawn(callers.clone().write(send));
