@@ -67,10 +67,15 @@ impl Input {
     /// Takes up to `max` bytes, as many as lie together.
     pub(crate) fn take_piece(&mut self, max: u64) -> Option<Bytes> {
         let front = self.chunks.front_mut()?;
-        if front.len() as u64 <= max {
-            return self.chunks.pop_front();
+        if front.len() as u64 > max {
+            return Some(front.split_to(max as usize));
         }
-        Some(front.split_to(max as usize))
+        let piece = self.chunks.pop_front();
+        if self.chunks.is_empty() {
+            // Seldom does anything come on these streams, and each is there as long as its session.
+            self.chunks = VecDeque::new();
+        }
+        piece
     }
 
     /// Drops up to `left` bytes and lowers it by as many.

@@ -145,7 +145,7 @@ impl Connection {
 
     /// Returns the next instruction for the transport.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.out.transmits.pop_front()
+        output::pop(&mut self.out.transmits)
     }
 
     /// Returns the next instruction if it is for the stream of this request, for who has the stream at hand.
@@ -159,7 +159,7 @@ impl Connection {
 
     /// Returns the next event for the application.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.out.events.pop_front()
+        output::pop(&mut self.out.events)
     }
 
     /// Returns when [`Self::handle_timeout`] has something to do.

@@ -191,3 +191,13 @@ impl Queues {
         self.events.push_back(event);
     }
 }
+
+/// Takes the next item. A queue that has become empty keeps no memory: there is seldom something in it, and many
+/// connections are idle.
+pub(super) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let item = queue.pop_front();
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    item
+}

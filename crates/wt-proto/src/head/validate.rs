@@ -36,7 +36,8 @@ pub(super) fn append(
     if let Some(reason) = value_fault(&field.value) {
         return Err(HeadError::Malformed(reason));
     }
-    let value = HeaderValue::from_maybe_shared(field.value)
+    // Shared, it would keep all that the message was decoded to for the life of a session.
+    let value = HeaderValue::from_bytes(&field.value)
         .map_err(|_| HeadError::Malformed("forbidden character in a field value"))?;
     if let Some(reason) = connection_fault(&name, &value, message) {
         return Err(HeadError::Malformed(reason));
