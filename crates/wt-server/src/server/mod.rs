@@ -303,10 +303,11 @@ async fn take_clients(
             return;
         };
         let (requests, connections) = (requests.clone(), connections.clone());
+        // Boxed, and outside of the task, so that that of an idle connection has no room for what only the
+        // handshake needs. One that fails is counted and logged by the endpoint.
+        let handshake = Box::pin(incoming.accept());
         tasks.spawn(async move {
-            // Boxed, so that an idle connection does not hold what only its handshake needs. One that
-            // fails is counted and logged by the endpoint.
-            let connection = Box::pin(incoming.accept()).await;
+            let connection = handshake.await;
             drop(permit);
             if let Ok(connection) = connection {
                 serve(connection, &requests, &connections).await;
