@@ -87,7 +87,8 @@ pub(crate) async fn run<S: Stack>(settings: Settings, idle: bool) -> Result<()> 
             if idle {
                 session.closed().await;
             } else {
-                serve(session).await;
+                // A task of its own: this one has no room for what sessions need that are only held.
+                tokio::spawn(serve(session));
             }
         });
     }

@@ -104,7 +104,7 @@ fn messages_and_calls_are_measured_in_all_ways() {
         "256 B frames, a write each",
         "256 B MessagePack, `send`",
         "256 B MessagePack, `feed`",
-        "one stream, 64 B requests",
+        "one stream, 64 B requests  ",
         "one stream, RPC",
         "a stream per call, RPC",
     ] {
