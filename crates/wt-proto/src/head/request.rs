@@ -107,7 +107,7 @@ impl RequestHead {
         for field in FieldLines::new(block, max_size)? {
             let field = field?;
             if !field.name.starts_with(b":") {
-                validate::append(&mut headers, field, Message::Request)?;
+                validate::append(&mut headers, &field, Message::Request)?;
             } else if headers.is_empty() {
                 pseudo.set(&field)?;
             } else {

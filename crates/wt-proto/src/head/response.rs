@@ -56,7 +56,7 @@ impl ResponseHead {
         for field in FieldLines::new(block, max_size)? {
             let field = field?;
             if !field.name.starts_with(b":") {
-                validate::append(&mut headers, field, Message::Response)?;
+                validate::append(&mut headers, &field, Message::Response)?;
             } else if !headers.is_empty() {
                 return Err(HeadError::Malformed("pseudo-header after a header field"));
             } else if field.name != ":status" {

@@ -25,7 +25,7 @@ pub(super) fn size<'a>(lines: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u64
 /// Adds a header field to those of its message; fields of one name keep their order.
 pub(super) fn append(
     headers: &mut HeaderMap,
-    field: Field,
+    field: &Field,
     message: Message,
 ) -> Result<(), HeadError> {
     if let Some(reason) = name_fault(&field.name) {
