@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
 use wt_proto::{ErrorCode, InitialLimits, Side};
 
 use crate::{
     config::{ClientConfig, Limits, ServerConfig, SessionConfig, TransportConfig},
-    connection::{self, Connection, Inner, Origin},
+    connection::{self, Connection, Inner, Lookout, Origin},
     error::{BindError, ConnectError, ConnectionError},
     events::{Emitter, Event, Events},
     gate::{Gate, Place, Turned},
@@ -87,6 +88,7 @@ fn origin(
         refusals: Arc::default(),
         events: Emitter::new(),
         totals: Arc::default(),
+        lookout: Lookout::new(Handle::current()),
         proto,
         member: None,
     }
@@ -116,7 +118,7 @@ impl Endpoint {
         let qlog = open_qlog(&config.transport, "server")?;
         let certificates = Certificates::new(config);
         let server = quic::server_config(config, &certificates, &qlog).map_err(BindError::from)?;
-        if tokio::runtime::Handle::try_current().is_err() {
+        if Handle::try_current().is_err() {
             return Err(BindError::NoRuntime.into());
         }
         let (quic, pending) = takeover.endpoint(config, server)?;
@@ -454,7 +456,7 @@ fn bind(
     transport: &TransportConfig,
     server: Option<quinn::ServerConfig>,
 ) -> Result<quinn::Endpoint, BindError> {
-    if tokio::runtime::Handle::try_current().is_err() {
+    if Handle::try_current().is_err() {
         return Err(BindError::NoRuntime);
     }
     let failed = |source| BindError::Socket { address, source };

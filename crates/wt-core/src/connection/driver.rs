@@ -2,7 +2,7 @@
 //! carries out what the protocol says.
 //!
 //! It does so in rounds. A task of the application that waits for what a round may bring does the round itself, see
-//! [`Ready`](super::wake::Ready); this task has the rest, and looks after those.
+//! [`Ready`](super::wake::Ready); this task has the rest.
 //!
 //! `headers` finds out what new streams are, `requests` and `critical` look after the streams of HTTP/3, and `ending` after
 //! time-outs and the end.
@@ -47,9 +47,6 @@ const BATCH: usize = 64;
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 8;
 
-/// How long a volunteer may take to come.
-const WATCH: Duration = Duration::from_millis(10);
-
 type Step<T = ()> = Result<T, ConnectionError>;
 
 /// Begins to drive a connection, which goes on in a task of its own.
@@ -68,10 +65,8 @@ pub(crate) fn drive(inner: Arc<Inner>, place: Option<Place>) {
 async fn run(inner: Arc<Inner>, _place: Option<Place>) {
     let driver = Arc::new(Mutex::new(Driver::new(inner.clone())));
     inner.set_driver(Arc::downgrade(&driver));
-    let mut watch: Option<Pin<Box<Sleep>>> = None;
     let error = poll_fn(|cx| {
         inner.ready.register(cx.waker());
-        poll_watch(&inner, &mut watch, cx);
         // Whoever is at it does what is due before it leaves.
         let Some(mut driver) = try_lock(&driver) else {
             return Poll::Pending;
@@ -86,23 +81,6 @@ async fn run(inner: Arc<Inner>, _place: Option<Place>) {
     .await;
     lock(&driver).last_words();
     inner.finish(&error);
-}
-
-/// Has the driver look again in a while whether volunteers do what they were woken for: a task may wait for a stream
-/// and not be polled. What it was woken for is done then.
-fn poll_watch(inner: &Inner, watch: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
-    if watch.is_none() && inner.ready.is_watched() {
-        *watch = Some(Box::pin(tokio::time::sleep(WATCH)));
-    }
-    while let Some(sleep) = watch
-        && sleep.poll_unpin(cx).is_ready()
-    {
-        if inner.ready.look() {
-            sleep.as_mut().reset(tokio::time::Instant::now() + WATCH);
-        } else {
-            *watch = None;
-        }
-    }
 }
 
 /// New things of one kind from QUIC, one after the other.

@@ -34,7 +34,8 @@ use wt_proto::{
 pub(super) use self::ask::request_head;
 use self::credit::Audit;
 use super::{
-    PendingRequest, activity::Activity, allowance::Allowance, driver::Driver, io::Io, wake::Ready,
+    PendingRequest, activity::Activity, allowance::Allowance, driver::Driver, io::Io,
+    lookout::Lookout, wake::Ready,
 };
 use crate::{
     config::{Limits, TransportConfig},
@@ -92,6 +93,7 @@ pub(crate) struct Origin {
     /// Tells what happens on all connections of the endpoint.
     pub(crate) events: Emitter<TellEvent>,
     pub(crate) totals: Arc<Totals>,
+    pub(crate) lookout: Arc<Lookout>,
     pub(crate) proto: wt_proto::connection::Config,
     /// What the connection holds of its server.
     pub(crate) member: Option<Arc<Member>>,
@@ -179,7 +181,7 @@ impl Inner {
             id,
             quic,
             state: Mutex::new(state),
-            ready: Arc::default(),
+            ready: Ready::new(origin.lookout.clone()),
             driver: OnceLock::new(),
             requests: Mutex::default(),
             request_arrived: Notify::new(),

@@ -5,6 +5,7 @@ mod allowance;
 mod driver;
 mod inner;
 mod io;
+mod lookout;
 mod wake;
 
 use std::{
@@ -22,6 +23,7 @@ use wt_proto::{
 pub(crate) use self::{
     driver::drive,
     inner::{Inner, Origin},
+    lookout::Lookout,
 };
 use crate::{
     diagnostics::ConnectionDiagnostics,

@@ -15,6 +15,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use wt_proto::{StreamId, connection::Critical};
 
+use super::lookout::Lookout;
 use crate::lock::lock;
 
 /// A stream that the driver reads.
@@ -34,16 +35,15 @@ pub(super) enum Key {
 ///
 /// That is a task of the application that waits for what a round may bring, a volunteer, if there is one, and the task
 /// of the driver otherwise. What arrives for a task that waits so reaches it without a detour.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ready {
     keys: Mutex<Vec<Arc<Nudge>>>,
     /// Somebody was woken for a round that nobody has begun.
     due: AtomicBool,
     driver: AtomicWaker,
     volunteer: Mutex<Seat>,
-    /// A volunteer was woken since the driver looked last.
-    relied: AtomicBool,
-    /// The driver looks now and then whether volunteers do what they are woken for.
+    lookout: Arc<Lookout>,
+    /// There is going to be a look whether volunteers have done what they were woken for.
     watched: AtomicBool,
 }
 
@@ -62,6 +62,17 @@ struct Seat {
 pub(super) struct Ticket(u64);
 
 impl Ready {
+    pub(super) fn new(lookout: Arc<Lookout>) -> Arc<Self> {
+        Arc::new(Self {
+            keys: Mutex::default(),
+            due: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+            volunteer: Mutex::default(),
+            lookout,
+            watched: AtomicBool::new(false),
+        })
+    }
+
     /// Has the driver's task woken from now on.
     pub(super) fn register(&self, driver: &Waker) {
         self.driver.register(driver);
@@ -103,7 +114,7 @@ impl Ready {
     }
 
     /// Has a round done by somebody.
-    pub(super) fn wake(&self) {
+    pub(super) fn wake(self: &Arc<Self>) {
         if self.due.swap(true, SeqCst) {
             return;
         }
@@ -117,9 +128,8 @@ impl Ready {
             self.driver.wake();
             return;
         };
-        self.relied.store(true, SeqCst);
         if !self.watched.swap(true, SeqCst) {
-            self.driver.wake();
+            self.lookout.add(self);
         }
         volunteer.wake();
     }
@@ -145,19 +155,12 @@ impl Ready {
         self.due.load(SeqCst)
     }
 
-    /// Returns whether the driver has to look after volunteers; it begins with the first that is woken.
-    pub(super) fn is_watched(&self) -> bool {
-        self.watched.load(SeqCst)
-    }
-
-    /// Returns whether volunteers were woken since the last look. When not, they are watched no longer.
-    pub(super) fn look(&self) -> bool {
-        if self.relied.swap(false, SeqCst) {
-            return true;
-        }
+    /// Has the driver do what a volunteer was woken for and has not done.
+    pub(super) fn look(&self) {
         self.watched.store(false, SeqCst);
-        // One may have been woken in between.
-        self.relied.load(SeqCst) && !self.watched.swap(true, SeqCst)
+        if self.is_due() {
+            self.driver.wake();
+        }
     }
 
     /// Takes the streams that can go on.
@@ -209,7 +212,9 @@ impl Wake for Nudge {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::{sync::atomic::AtomicUsize, time::Duration};
+
+    use tokio::{runtime::Handle, time::sleep};
 
     use super::*;
 
@@ -228,8 +233,9 @@ mod tests {
         }
     }
 
-    fn ready() -> (Ready, Arc<Wakes>) {
-        let (ready, driver) = (Ready::default(), Arc::<Wakes>::default());
+    fn ready() -> (Arc<Ready>, Arc<Wakes>) {
+        let ready = Ready::new(Lookout::new(Handle::current()));
+        let driver = Arc::<Wakes>::default();
         ready.register(&driver.clone().into());
         (ready, driver)
     }
@@ -240,55 +246,71 @@ mod tests {
         (ticket.unwrap(), wakes)
     }
 
-    #[test]
-    fn without_a_volunteer_the_driver_is_woken_once_for_a_round() {
+    #[tokio::test]
+    async fn without_a_volunteer_the_driver_is_woken_once_for_a_round() {
         let (ready, driver) = ready();
-        ready.wake();
-        ready.wake();
+        ready.wake_by_ref();
+        ready.wake_by_ref();
         assert_eq!(driver.take(), 1);
         ready.begin();
         ready.register(&driver.clone().into());
-        ready.wake();
+        ready.wake_by_ref();
         assert_eq!(driver.take(), 1);
-        assert!(!ready.is_watched());
     }
 
-    #[test]
-    fn the_last_volunteer_is_woken_and_the_driver_watches() {
+    #[tokio::test]
+    async fn the_last_volunteer_is_woken() {
         let (ready, driver) = ready();
         let (_, first) = volunteer(&ready);
         let (_, last) = volunteer(&ready);
-        ready.wake();
-        assert_eq!([first.take(), last.take(), driver.take()], [0, 1, 1]);
-        assert!(ready.is_watched());
+        ready.wake_by_ref();
+        assert_eq!([first.take(), last.take(), driver.take()], [0, 1, 0]);
         ready.begin();
         let (_, another) = volunteer(&ready);
-        ready.wake();
+        ready.wake_by_ref();
         assert_eq!([another.take(), driver.take()], [1, 0]);
-        // Both were since the last look; nobody is after it.
-        assert!(ready.look());
-        assert!(!ready.look());
-        assert!(!ready.is_watched());
     }
 
-    #[test]
-    fn who_leaves_with_work_undone_has_the_driver_woken() {
+    #[tokio::test]
+    async fn what_a_volunteer_does_not_do_is_for_the_driver_in_a_while() {
+        let (ready, driver) = ready();
+        for _ in 0..3 {
+            let (_, diligent) = volunteer(&ready);
+            ready.wake_by_ref();
+            ready.begin();
+            while ready.watched.load(SeqCst) {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!([diligent.take(), driver.take()], [1, 0]);
+            let (_, idle) = volunteer(&ready);
+            ready.wake_by_ref();
+            assert_eq!([idle.take(), driver.take()], [1, 0]);
+            while driver.take() == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            ready.begin();
+            ready.register(&driver.clone().into());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_leaves_with_work_undone_has_the_driver_woken() {
         let (ready, driver) = ready();
         let (ticket, _) = volunteer(&ready);
-        ready.wake();
+        ready.wake_by_ref();
         driver.take();
         ready.register(&driver.clone().into());
         ready.leave(ticket);
         assert_eq!(driver.take(), 1);
     }
 
-    #[test]
-    fn who_leaves_gives_up_no_place_but_its_own() {
+    #[tokio::test]
+    async fn who_leaves_gives_up_no_place_but_its_own() {
         let (ready, driver) = ready();
         let (early, _) = volunteer(&ready);
         let (_, late) = volunteer(&ready);
         ready.leave(early);
-        ready.wake();
+        ready.wake_by_ref();
         assert_eq!(late.take(), 1);
         driver.take();
     }
