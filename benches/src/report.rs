@@ -624,14 +624,15 @@ fn bars(text: &mut String, results: &Results) {
     }
 }
 
-/// How much more one costs when there are many than when there are few, beside QUIC alone.
+/// How much more one costs when there are many than when there are few, beside QUIC alone on the same runtime.
 fn growth(rows: &mut String, results: &Results, prefix: &str, figures: &[&str]) {
     for figure in figures {
         let ratios: Vec<(&str, f64)> = WORKLOADS
             .iter()
             .filter(|workload| workload.name.starts_with(prefix))
             .filter_map(|workload| {
-                let ratio = ratio(results, workload.name, figure, StackName::Wt, BASE)?;
+                let quic = StackName::QuinnBatching;
+                let ratio = ratio(results, workload.name, figure, StackName::Wt, quic)?;
                 Some((workload.name, ratio))
             })
             .collect();

@@ -114,7 +114,7 @@ fn takes_part(workload: &Workload, stack: StackName) -> bool {
         (Who::All, _) => true,
         (Who::Sharing, Kind::IdleShared) => stack == N::Wt,
         (Who::Sharing, _) => matches!(stack, N::Quinn | N::QuinnBatching | N::Wt | N::WtUnbatched),
-        (Who::Scaling, _) => matches!(stack, N::Quinn | N::Wt),
+        (Who::Scaling, _) => matches!(stack, N::Quinn | N::QuinnBatching | N::Wt),
     }
 }
 
