@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::{
     CallError,
-    handle::{Answer, new_id, put_request},
+    call::{new_id, put_request},
     message,
+    shared::Answer,
 };
 
 /// Calls and notifications that go in one message, see [`Rpc::batch`](super::Rpc::batch).

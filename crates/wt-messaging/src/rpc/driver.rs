@@ -17,9 +17,9 @@ use wt_core::{BiStream, RecvStream, SendStream};
 
 use super::{
     RpcEnd, RpcError, RpcErrorCode,
-    handle::{Answer, Kept, Shared},
     message::{self, HEAD, Incoming, Item, RawRequest},
     methods,
+    shared::{Answer, Kept, Shared},
     wire::{self, BatchReply},
 };
 use crate::frame::{self, Decoder};

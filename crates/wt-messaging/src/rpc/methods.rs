@@ -16,8 +16,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Rpc,
     error::{RpcError, RpcErrorCode},
-    handle::Shared,
     message::{self, RawRequest},
+    shared::Shared,
 };
 
 /// A handler at work: the JSON of its result.

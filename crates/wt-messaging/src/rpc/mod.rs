@@ -33,6 +33,7 @@
 #[doc(hidden)]
 pub mod __fuzz;
 mod batch;
+mod call;
 mod config;
 mod driver;
 mod error;
@@ -41,11 +42,13 @@ mod message;
 mod methods;
 mod multiplex;
 mod record;
+mod shared;
 mod wire;
 
 pub use self::batch::{Answers, Batch, BatchCall};
+pub use self::call::Call;
 pub use self::config::RpcConfig;
 pub use self::error::{CallError, RpcEnd, RpcError, RpcErrorCode};
-pub use self::handle::{Call, Rpc};
+pub use self::handle::Rpc;
 pub use self::methods::{Handler, Methods, Request};
 pub use self::record::{RpcErrorResponse, RpcId, RpcRequest, RpcSuccessResponse};

@@ -9,9 +9,9 @@ use wt_core::{BiStream, RecvStream, Session};
 
 use super::{
     CallError, RpcEnd, RpcError, RpcErrorCode,
-    handle::{Answer, Kept, Shared},
     message::{self, ENVELOPE, Incoming, Item},
     methods,
+    shared::{Answer, Kept, Shared},
     wire::{self, BatchReply},
 };
 use crate::frame::Decoder;

@@ -7,8 +7,8 @@ use wt_core::RecvStream;
 
 use super::{
     RpcEnd, RpcError, RpcErrorCode,
-    handle::Answer,
     message::{self, HEAD},
+    shared::Answer,
 };
 use crate::frame::{self, Decoder};
 

@@ -1,0 +1,366 @@
+//! What the handles, the driver and the handlers of RPC share, and calls that wait for their answers.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use uuid::Uuid;
+use wt_core::Session;
+
+use super::{
+    CallError, Methods, Rpc, RpcConfig, RpcEnd, RpcError, RpcErrorCode,
+    handle::Handle,
+    message::{self, CANCEL, ENVELOPE},
+    multiplex,
+};
+
+/// The JSON of a result, or the error that the peer answered with.
+pub(super) type Answer = Result<Bytes, RpcError>;
+
+/// What handles, the driver and handlers share.
+pub(super) struct Shared {
+    pub(super) config: RpcConfig,
+    pub(super) methods: Methods,
+    carrier: Carrier,
+    /// One for each call that may wait for its answer.
+    permits: Semaphore,
+    /// Bytes of answers that wait to be written.
+    answers: Arc<AtomicUsize>,
+    stop: watch::Sender<bool>,
+    state: watch::Sender<State>,
+    /// What messages of ours begin with, as those of PyWebTransport do.
+    label: String,
+    pub(super) handle: OnceLock<Weak<Handle>>,
+}
+
+/// Where requests go.
+pub(super) enum Carrier {
+    /// To the driver of one stream.
+    Stream(Link),
+    /// Into streams of their own.
+    Session(Session),
+}
+
+/// The way to the driver of a stream and back.
+pub(super) struct Link {
+    pub(super) commands: mpsc::Sender<BytesMut>,
+    pub(super) pending: Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>,
+}
+
+/// Room that an answer takes until this is dropped.
+pub(super) struct Kept {
+    answers: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn release(&mut self) {
+        self.answers
+            .fetch_sub(std::mem::take(&mut self.bytes), SeqCst);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[derive(Clone)]
+pub(super) enum State {
+    Open,
+    /// No more calls, but what was called may still answer.
+    Ending(RpcEnd),
+    Over(RpcEnd),
+}
+
+impl Shared {
+    /// Begins: the handle, what the driver needs, and the sign to stop.
+    pub(super) fn start(
+        session: &Session,
+        carrier: Carrier,
+        methods: Methods,
+        config: RpcConfig,
+    ) -> (Rpc, Arc<Self>, watch::Receiver<bool>) {
+        let (stop, stopped) = watch::channel(false);
+        let label = if config.strict {
+            String::new()
+        } else {
+            format!("[Session:{}] ", session.id())
+        };
+        let permits = config.pending_calls.clamp(1, Semaphore::MAX_PERMITS);
+        let shared = Arc::new(Self {
+            methods,
+            carrier,
+            permits: Semaphore::new(permits),
+            stop,
+            answers: Arc::default(),
+            state: watch::Sender::new(State::Open),
+            label,
+            handle: OnceLock::new(),
+            config,
+        });
+        let rpc = Rpc::of(&shared);
+        let _ = shared.handle.set(Arc::downgrade(&rpc.0));
+        (rpc, shared, stopped)
+    }
+
+    /// Ends RPC.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Puts the session before messages of the library, as PyWebTransport does.
+    pub(super) fn sign(&self, mut error: RpcError) -> RpcError {
+        if (-32768..=-32000).contains(&error.code.0) {
+            error.message.insert_str(0, &self.label);
+        }
+        error
+    }
+
+    /// The most that a batch may have, where there are batches.
+    pub(super) fn strict(&self) -> Option<usize> {
+        self.config.strict.then_some(self.config.batch)
+    }
+
+    /// Lets no more calls begin, and fails those that wait.
+    pub(super) fn refuse(&self, end: &RpcEnd) {
+        self.state.send_replace(State::Ending(end.clone()));
+        self.permits.close();
+        self.forget();
+    }
+
+    /// Gives up the calls that wait for answers.
+    pub(super) fn forget(&self) {
+        if let Carrier::Stream(link) = &self.carrier {
+            lock(&link.pending).clear();
+        }
+    }
+
+    /// Returns whether several calls are under way.
+    pub(super) fn calls_at_a_time(&self) -> bool {
+        self.permits.available_permits() + 1 < self.most_calls()
+    }
+
+    fn most_calls(&self) -> usize {
+        self.config.pending_calls.clamp(1, Semaphore::MAX_PERMITS)
+    }
+
+    /// Returns whether there is room for answers.
+    pub(super) fn has_room(&self) -> bool {
+        self.answers.load(SeqCst) < self.answer_limit()
+    }
+
+    /// How many bytes of answers may wait: one as large as can be holds up no others.
+    fn answer_limit(&self) -> usize {
+        let config = &self.config;
+        config.answer_bytes.saturating_add(config.max_message_size)
+    }
+
+    /// Keeps an answer that is going to wait for its turn to be written; one that is too much becomes an error.
+    pub(super) fn keep(&self, answer: Answer) -> (Answer, Kept) {
+        let bytes = answer.as_ref().map_or(0, Bytes::len);
+        let before = self.answers.fetch_add(bytes, SeqCst);
+        let mut kept = Kept {
+            answers: self.answers.clone(),
+            bytes,
+        };
+        // One that is too large for a message becomes an error when it is written.
+        if before == 0 || bytes == 0 || before.saturating_add(bytes) <= self.answer_limit() {
+            return (answer, kept);
+        }
+        kept.release();
+        let busy = RpcError::new(RpcErrorCode::BUSY, "Too many answers wait to be read.");
+        (Err(self.sign(busy)), kept)
+    }
+
+    pub(super) fn over(&self, end: RpcEnd) {
+        self.state.send_replace(State::Over(end));
+    }
+
+    /// Hands an answer to the call that waits for it. The id is JSON.
+    pub(super) fn answered(&self, id: &[u8], answer: Answer) {
+        let Carrier::Stream(link) = &self.carrier else {
+            return;
+        };
+        let id: Option<&str> = serde_json::from_slice(id).ok();
+        let call = id
+            .and_then(|id| Uuid::try_parse(id).ok())
+            .and_then(|id| lock(&link.pending).remove(&id));
+        match (call, answer) {
+            // The call may have been given up this moment.
+            (Some(call), answer) => drop(call.send(answer)),
+            (None, Err(error)) => {
+                tracing::warn!(%error, "the peer sent an error that answers no call")
+            }
+            (None, Ok(_)) => tracing::debug!("an answer came that nobody waits for"),
+        }
+    }
+
+    pub(super) fn ended(&self) -> Option<RpcEnd> {
+        match &*self.state.borrow() {
+            State::Open => None,
+            State::Ending(end) | State::Over(end) => Some(end.clone()),
+        }
+    }
+
+    /// Waits until no more calls may begin.
+    async fn refused(&self) -> RpcEnd {
+        self.reach(|state| match state {
+            State::Open => None,
+            State::Ending(end) | State::Over(end) => Some(end.clone()),
+        })
+        .await
+    }
+
+    pub(super) async fn reach(&self, end: impl Fn(&State) -> Option<RpcEnd>) -> RpcEnd {
+        let mut state = self.state.subscribe();
+        loop {
+            if let Some(end) = end(&state.borrow_and_update()) {
+                return end;
+            }
+            if state.changed().await.is_err() {
+                return RpcEnd::Closed;
+            }
+        }
+    }
+
+    /// Sends the sealed frame of a call and waits for its answer.
+    pub(super) async fn call(&self, id: Uuid, frame: BytesMut) -> Result<Answer, CallError> {
+        let ids = [id];
+        let Carrier::Stream(link) = &self.carrier else {
+            // A future of its own: it is large, and calls on one stream need not carry it about.
+            let answers = Box::pin(self.exchange(&ids, frame)).await?;
+            return answers.into_iter().next().ok_or(CallError::NoAnswer);
+        };
+        let _permit = self.permits(1).await?;
+        let mut waiting = Waiting::new(self, link, &ids);
+        let answer = waiting.expect(id);
+        waiting.send(frame).await?;
+        let answer = answer.await.map_err(|_| self.why())?;
+        waiting.answered();
+        Ok(answer)
+    }
+
+    /// Sends a sealed frame and waits for the answers to `ids`.
+    pub(super) async fn exchange(
+        &self,
+        ids: &[Uuid],
+        frame: BytesMut,
+    ) -> Result<Vec<Answer>, CallError> {
+        let _permits = self.permits(ids.len()).await?;
+        match &self.carrier {
+            Carrier::Stream(link) => {
+                let mut waiting = Waiting::new(self, link, ids);
+                let answers: Vec<_> = ids.iter().map(|id| waiting.expect(*id)).collect();
+                waiting.send(frame).await?;
+                let mut results = Vec::with_capacity(answers.len());
+                for answer in answers {
+                    results.push(answer.await.map_err(|_| self.why())?);
+                }
+                waiting.answered();
+                Ok(results)
+            }
+            Carrier::Session(session) => {
+                let exchange = multiplex::exchange(self, session, ids, frame.freeze());
+                tokio::select! {
+                    biased;
+                    answers = exchange => answers,
+                    end = self.refused() => Err(end.into()),
+                }
+            }
+        }
+    }
+
+    /// Waits until so many calls may be under way.
+    async fn permits(&self, calls: usize) -> Result<Option<SemaphorePermit<'_>>, CallError> {
+        if let Some(end) = self.ended() {
+            return Err(end.into());
+        }
+        let calls = u32::try_from(calls.min(self.most_calls())).unwrap_or(u32::MAX);
+        // They are closed at the end, and then there is an error for what follows.
+        Ok(self.permits.acquire_many(calls).await.ok())
+    }
+
+    /// Why there is no answer.
+    fn why(&self) -> RpcEnd {
+        self.ended().unwrap_or(RpcEnd::Closed)
+    }
+}
+
+/// Calls that wait for their answers on a stream. Those that are dropped meanwhile are taken back.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    link: &'a Link,
+    ids: &'a [Uuid],
+    sent: bool,
+}
+
+impl<'a> Waiting<'a> {
+    const fn new(shared: &'a Shared, link: &'a Link, ids: &'a [Uuid]) -> Self {
+        Self {
+            shared,
+            link,
+            ids,
+            sent: false,
+        }
+    }
+
+    /// Has an answer come to here.
+    fn expect(&self, id: Uuid) -> oneshot::Receiver<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.link.pending).insert(id, sender);
+        receiver
+    }
+
+    async fn send(&mut self, frame: BytesMut) -> Result<(), CallError> {
+        let sent = self.link.commands.send(frame).await;
+        sent.map_err(|_| self.shared.why())?;
+        self.sent = true;
+        Ok(())
+    }
+
+    /// Has nothing taken back: all answers are there.
+    fn answered(mut self) {
+        self.ids = &[];
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.ids.is_empty() {
+            return;
+        }
+        let mut pending = lock(&self.link.pending);
+        let given_up: Vec<_> = self
+            .ids
+            .iter()
+            .filter(|id| pending.remove(id).is_some())
+            .collect();
+        drop(pending);
+        if !self.sent {
+            return;
+        }
+        for id in given_up {
+            let mut frame = message::frame(ENVELOPE);
+            let strict = self.shared.config.strict;
+            let params = |out: &mut BytesMut| write!(out, "{{\"id\": \"{id}\"}}");
+            // Writing to memory does not fail.
+            let _ = message::request(&mut frame, strict, None, CANCEL, params);
+            message::seal(&mut frame);
+            // The peer does without the word when there is no room for it.
+            let _ = self.link.commands.try_send(frame);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
