@@ -87,8 +87,8 @@ pub(crate) async fn run<S: Stack>(settings: Settings, idle: bool) -> Result<()> 
             if idle {
                 session.closed().await;
             } else {
-                // A task of its own: this one has no room for what sessions need that are only held.
-                tokio::spawn(serve(session));
+                // Boxed, so that the task of a session that is only held has no room for it.
+                Box::pin(serve(session)).await;
             }
         });
     }
