@@ -33,7 +33,7 @@ use self::ending::Leaving;
 use super::{
     inner::{Chore, Inner},
     io::{Io, Parked},
-    wake::Key,
+    wake::{Key, Part, Ready},
 };
 use crate::{
     error::ConnectionError,
@@ -65,6 +65,8 @@ pub(crate) fn drive(inner: Arc<Inner>, place: Option<Place>) {
 async fn run(inner: Arc<Inner>, _place: Option<Place>) {
     let driver = Arc::new(Mutex::new(Driver::new(inner.clone())));
     inner.set_driver(Arc::downgrade(&driver));
+    // Nothing has been looked at, and QUIC knows of no waker.
+    inner.ready.mark_all();
     let error = poll_fn(|cx| {
         inner.ready.register(cx.waker());
         // Whoever is at it does what is due before it leaves.
@@ -84,18 +86,34 @@ async fn run(inner: Arc<Inner>, _place: Option<Place>) {
 }
 
 /// New things of one kind from QUIC, one after the other.
-type Arriving<T> = Pin<Box<dyn Stream<Item = Result<T, quinn::ConnectionError>> + Send>>;
+struct Arriving<T> {
+    part: Part,
+    /// Has this part of a round done.
+    waker: Waker,
+    items: Pin<Box<dyn Stream<Item = Result<T, quinn::ConnectionError>> + Send>>,
+}
 
-fn arriving<T, F>(quic: &quinn::Connection, next: fn(quinn::Connection) -> F) -> Arriving<T>
-where
-    T: 'static,
-    F: Future<Output = Result<T, quinn::ConnectionError>> + Send + 'static,
-{
-    let each = move |quic: quinn::Connection| async move {
-        let item = next(quic.clone()).await;
-        Some((item, quic))
-    };
-    Box::pin(futures_util::stream::unfold(quic.clone(), each))
+impl<T: 'static> Arriving<T> {
+    fn new<F>(inner: &Inner, part: Part, next: fn(quinn::Connection) -> F) -> Self
+    where
+        F: Future<Output = (Result<T, quinn::ConnectionError>, quinn::Connection)> + Send + 'static,
+    {
+        let each = move |quic| next(quic).map(Some);
+        Self {
+            part,
+            waker: inner.ready.waker_for(part),
+            items: Box::pin(futures_util::stream::unfold(inner.quic().clone(), each)),
+        }
+    }
+
+    /// Returns the next item that is there.
+    fn next(&mut self) -> Option<Result<T, quinn::ConnectionError>> {
+        let mut cx = Context::from_waker(&self.waker);
+        match self.items.poll_next_unpin(&mut cx) {
+            Poll::Ready(item) => item,
+            Poll::Pending => None,
+        }
+    }
 }
 
 impl Drop for Driver {
@@ -162,9 +180,15 @@ impl Driver {
         };
         Self {
             waker: inner.ready.clone().into(),
-            bidi: arriving(&quic, |quic| async move { quic.accept_bi().await }),
-            uni: arriving(&quic, |quic| async move { quic.accept_uni().await }),
-            datagrams: arriving(&quic, |quic| async move { quic.read_datagram().await }),
+            bidi: Arriving::new(&inner, Part::BIDI, |quic| async move {
+                (quic.accept_bi().await, quic)
+            }),
+            uni: Arriving::new(&inner, Part::UNI, |quic| async move {
+                (quic.accept_uni().await, quic)
+            }),
+            datagrams: Arriving::new(&inner, Part::DATAGRAMS, |quic| async move {
+                (quic.read_datagram().await, quic)
+            }),
             over: None,
             inner,
             side,
@@ -231,60 +255,69 @@ impl Driver {
     // ---- the rounds
 
     /// Does rounds until there is nothing to do; ready when the connection is over.
+    ///
+    /// Who calls it has to see to what is due afterwards.
     pub(super) fn rounds(&mut self) -> Poll<ConnectionError> {
         if self.over.is_none() {
-            let waker = self.waker.clone();
-            let mut cx = Context::from_waker(&waker);
-            self.over = self.try_rounds(&mut cx).err();
+            self.over = self.try_rounds().err();
+            self.inner.ready.end();
         }
         self.over.clone().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn try_rounds(&mut self, cx: &mut Context<'_>) -> Step {
+    fn try_rounds(&mut self) -> Step {
+        let inner = self.inner.clone();
+        let ready: &Ready = &inner.ready;
         for _ in 0..ROUNDS {
-            self.inner.ready.begin();
+            let due = ready.begin();
             // What is known first: the answer to a request goes before the streams that follow it,
             // which would be early otherwise.
-            let mut progress = self.poll(cx)?;
+            if due.has(Part::UPKEEP) && self.upkeep()? {
+                ready.mark(Part::UPKEEP);
+            }
             // Unidirectional streams before the others: the peer's SETTINGS are among them.
-            for _ in 0..BATCH {
-                let Poll::Ready(Some(stream)) = self.uni.poll_next_unpin(cx) else {
-                    break;
-                };
-                let recv = stream.map_err(|error| self.lost(error))?;
-                self.new_stream(None, recv)?;
-                progress = true;
+            if due.has(Part::UNI) {
+                self.each(|driver| &mut driver.uni, |driver, recv| driver.new_stream(None, recv))?;
             }
-            for _ in 0..BATCH {
-                let Poll::Ready(Some(stream)) = self.bidi.poll_next_unpin(cx) else {
-                    break;
-                };
-                let (send, recv) = stream.map_err(|error| self.lost(error))?;
-                self.new_stream(Some(send), recv)?;
-                progress = true;
+            if due.has(Part::BIDI) {
+                self.each(
+                    |driver| &mut driver.bidi,
+                    |driver, (send, recv)| driver.new_stream(Some(send), recv),
+                )?;
             }
-            for _ in 0..BATCH {
-                // Sessions that read datagrams take them from QUIC themselves.
-                if self.inner.has_datagram_reader() {
-                    break;
-                }
-                let Poll::Ready(Some(bytes)) = self.datagrams.poll_next_unpin(cx) else {
-                    break;
-                };
-                let bytes = bytes.map_err(|error| self.lost(error))?;
-                self.datagram(bytes)?;
-                progress = true;
+            // Sessions that read datagrams take them from QUIC themselves.
+            if due.has(Part::DATAGRAMS) && !inner.has_datagram_reader() {
+                self.each(|driver| &mut driver.datagrams, |driver, bytes| driver.datagram(bytes))?;
             }
-            if !progress {
-                return Ok(());
+            if !ready.is_due() {
+                break;
             }
         }
-        cx.waker().wake_by_ref();
         Ok(())
     }
 
-    /// Does one round of everything but new streams; `true` when another may find work.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Step<bool> {
+    /// Takes what has arrived of one kind, up to the size of a batch.
+    fn each<T: 'static>(
+        &mut self,
+        arriving: fn(&mut Self) -> &mut Arriving<T>,
+        take: fn(&mut Self, T) -> Step,
+    ) -> Step {
+        for _ in 0..BATCH {
+            let Some(item) = arriving(self).next() else {
+                return Ok(());
+            };
+            let item = item.map_err(|error| self.lost(error))?;
+            take(self, item)?;
+        }
+        let part = arriving(self).part;
+        self.inner.ready.mark(part);
+        Ok(())
+    }
+
+    /// Does one round of everything but what arrives; `true` when another may find work.
+    fn upkeep(&mut self) -> Step<bool> {
+        let waker = self.waker.clone();
+        let cx = &mut Context::from_waker(&waker);
         let mut progress = self.poll_opening(cx)?;
         self.announce_credit();
         // Who waits for an answer that is distributed now goes on when it has been written.

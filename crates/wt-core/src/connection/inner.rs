@@ -20,7 +20,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
@@ -57,7 +56,8 @@ pub(super) type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Debug)]
 pub(super) struct EarlyStream {
     slot: Slot,
-    first: Bytes,
+    /// Bytes that came with its header.
+    bytes: usize,
 }
 
 /// Behind the one lock of a connection.
@@ -426,8 +426,8 @@ impl Inner {
             state.audit = Some(Audit::next(None, received, Instant::now()));
         }
         let (streams, datagrams) = state.early.take(shared.id);
-        for EarlyStream { slot, first } in streams {
-            self.place_stream(state, shared.id, slot, first);
+        for EarlyStream { slot, bytes } in streams {
+            self.place_stream(state, shared.id, slot, bytes);
         }
         for datagram in datagrams {
             shared.push_datagram(datagram);

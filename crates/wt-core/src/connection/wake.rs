@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
     },
     task::{Wake, Waker},
 };
@@ -31,6 +31,30 @@ pub(super) enum Key {
     Parked(StreamId),
 }
 
+/// What a round looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part(u8);
+
+impl Part {
+    /// New unidirectional streams.
+    pub(super) const UNI: Self = Self(1);
+    /// New bidirectional streams.
+    pub(super) const BIDI: Self = Self(2);
+    /// Datagrams.
+    pub(super) const DATAGRAMS: Self = Self(4);
+    /// Everything else.
+    pub(super) const UPKEEP: Self = Self(8);
+
+    const NOTHING: Self = Self(0);
+    const ALL: Self = Self(15);
+    /// No part: a round is being done.
+    const AT_WORK: Self = Self(16);
+
+    pub(super) const fn has(self, part: Self) -> bool {
+        self.0 & part.0 != 0
+    }
+}
+
 /// The list of streams that can go on, and who is to look at them.
 ///
 /// That is a task of the application that waits for what a round may bring, a volunteer, if there is one, and the task
@@ -38,8 +62,8 @@ pub(super) enum Key {
 #[derive(Debug)]
 pub(super) struct Ready {
     keys: Mutex<Vec<Arc<Nudge>>>,
-    /// Somebody was woken for a round that nobody has begun.
-    due: AtomicBool,
+    /// The [parts](Part) of a round that nobody has begun, for which somebody was woken, or is at work.
+    due: AtomicU8,
     driver: AtomicWaker,
     volunteer: Mutex<Seat>,
     lookout: Arc<Lookout>,
@@ -65,7 +89,7 @@ impl Ready {
     pub(super) fn new(lookout: Arc<Lookout>) -> Arc<Self> {
         Arc::new(Self {
             keys: Mutex::default(),
-            due: AtomicBool::new(false),
+            due: AtomicU8::new(Part::NOTHING.0),
             driver: AtomicWaker::new(),
             volunteer: Mutex::default(),
             lookout,
@@ -115,7 +139,13 @@ impl Ready {
 
     /// Has a round done by somebody.
     pub(super) fn wake(self: &Arc<Self>) {
-        if self.due.swap(true, SeqCst) {
+        self.wake_for(Part::ALL);
+    }
+
+    /// Has a part of a round done by somebody.
+    fn wake_for(self: &Arc<Self>, part: Part) {
+        if self.due.fetch_or(part.0, SeqCst) != Part::NOTHING.0 {
+            // Somebody is on the way, or at work and looks again before he leaves.
             return;
         }
         let volunteer = {
@@ -136,23 +166,33 @@ impl Ready {
 
     /// Has a round done by the driver.
     pub(super) fn wake_driver(&self) {
-        self.due.store(true, SeqCst);
+        self.mark(Part::ALL);
         self.driver.wake();
     }
 
-    /// Takes note that there is something to do, for a caller that does it.
-    pub(super) fn mark(&self) {
-        self.due.store(true, SeqCst);
+    /// Takes note that there is something to do, for a caller that does it all.
+    pub(super) fn mark_all(&self) {
+        self.mark(Part::ALL);
     }
 
-    /// Takes note that a round begins.
-    pub(super) fn begin(&self) {
-        self.due.store(false, SeqCst);
+    /// Takes note that there is something to do, for a caller that does it.
+    pub(super) fn mark(&self, part: Part) {
+        self.due.fetch_or(part.0, SeqCst);
+    }
+
+    /// Takes note that a round begins, and returns what is due. Until its [end](Self::end) nobody is woken for another.
+    pub(super) fn begin(&self) -> Part {
+        Part(self.due.swap(Part::AT_WORK.0, SeqCst))
+    }
+
+    /// Takes note that a round is over. What [is due](Self::is_due) after that, the caller has to see to.
+    pub(super) fn end(&self) {
+        self.due.fetch_and(!Part::AT_WORK.0, SeqCst);
     }
 
     /// Returns whether there is something to do for a round.
     pub(super) fn is_due(&self) -> bool {
-        self.due.load(SeqCst)
+        Part(self.due.load(SeqCst)).has(Part::ALL)
     }
 
     /// Has the driver do what a volunteer was woken for and has not done.
@@ -169,6 +209,15 @@ impl Ready {
             nudge.queued.store(false, SeqCst);
             into.push(nudge.key);
         }
+    }
+
+    /// Makes the waker for a part of the rounds.
+    pub(super) fn waker_for(self: &Arc<Self>, part: Part) -> Waker {
+        Arc::new(Arrival {
+            part,
+            ready: self.clone(),
+        })
+        .into()
     }
 
     /// Makes the waker of a stream.
@@ -189,6 +238,23 @@ impl Wake for Ready {
 
     fn wake_by_ref(self: &Arc<Self>) {
         Self::wake(self);
+    }
+}
+
+/// The waker for a part of the rounds.
+#[derive(Debug)]
+struct Arrival {
+    part: Part,
+    ready: Arc<Ready>,
+}
+
+impl Wake for Arrival {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ready.wake_for(self.part);
     }
 }
 
@@ -240,6 +306,12 @@ mod tests {
         (ready, driver)
     }
 
+    fn round(ready: &Ready) -> Part {
+        let due = ready.begin();
+        ready.end();
+        due
+    }
+
     fn volunteer(ready: &Ready) -> (Ticket, Arc<Wakes>) {
         let (mut ticket, wakes) = (None, Arc::<Wakes>::default());
         ready.volunteer(&wakes.clone().into(), &mut ticket);
@@ -252,7 +324,7 @@ mod tests {
         ready.wake_by_ref();
         ready.wake_by_ref();
         assert_eq!(driver.take(), 1);
-        ready.begin();
+        round(&ready);
         ready.register(&driver.clone().into());
         ready.wake_by_ref();
         assert_eq!(driver.take(), 1);
@@ -265,7 +337,7 @@ mod tests {
         let (_, last) = volunteer(&ready);
         ready.wake_by_ref();
         assert_eq!([first.take(), last.take(), driver.take()], [0, 1, 0]);
-        ready.begin();
+        round(&ready);
         let (_, another) = volunteer(&ready);
         ready.wake_by_ref();
         assert_eq!([another.take(), driver.take()], [1, 0]);
@@ -277,7 +349,7 @@ mod tests {
         for _ in 0..3 {
             let (_, diligent) = volunteer(&ready);
             ready.wake_by_ref();
-            ready.begin();
+            round(&ready);
             while ready.watched.load(SeqCst) {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -288,7 +360,7 @@ mod tests {
             while driver.take() == 0 {
                 sleep(Duration::from_millis(1)).await;
             }
-            ready.begin();
+            round(&ready);
             ready.register(&driver.clone().into());
         }
     }
@@ -313,5 +385,21 @@ mod tests {
         ready.wake_by_ref();
         assert_eq!(late.take(), 1);
         driver.take();
+    }
+
+    #[tokio::test]
+    async fn who_is_at_work_is_not_woken_and_finds_what_is_due() {
+        let (ready, driver) = ready();
+        let (_, volunteer) = volunteer(&ready);
+        ready.waker_for(Part::BIDI).wake();
+        assert_eq!([volunteer.take(), driver.take()], [1, 0]);
+        let due = ready.begin();
+        assert!(due.has(Part::BIDI) && !due.has(Part::UNI) && !due.has(Part::UPKEEP));
+        ready.waker_for(Part::UNI).wake();
+        ready.end();
+        assert_eq!([volunteer.take(), driver.take()], [0, 0]);
+        assert!(ready.is_due());
+        assert_eq!(round(&ready), Part::UNI);
+        assert!(!ready.is_due());
     }
 }

@@ -56,6 +56,16 @@ impl Inbound {
         }
     }
 
+    /// Keeps what came with the header of the stream, as it is.
+    pub(super) fn begin_with(&mut self, [first, second]: [Bytes; 2]) {
+        self.first = first;
+        if self.first.is_empty() {
+            self.first = second;
+        } else if !second.is_empty() {
+            self.ahead.push_back(second);
+        }
+    }
+
     /// Keeps a chunk for the reader.
     pub(super) fn push(&mut self, chunk: Bytes) {
         if chunk.is_empty() {
@@ -104,6 +114,11 @@ impl Inbound {
     pub(super) fn kept(&self) -> usize {
         let ahead: usize = self.ahead.iter().map(Bytes::len).sum();
         self.first.len() + ahead + self.small.len()
+    }
+
+    /// Returns whether the stream has ended and all of it was read.
+    pub(super) fn is_read(&self) -> bool {
+        self.end == End::Finished && self.kept() == 0
     }
 
     /// Drops what is kept and returns how many bytes it was.

@@ -173,8 +173,8 @@ impl Slot {
     }
 
     /// Takes bytes that came with the header of the stream.
-    pub(crate) fn push_first(&self, bytes: Bytes) {
-        lock(&self.recv).push(bytes);
+    pub(crate) fn push_first(&self, body: [Bytes; 2]) {
+        lock(&self.recv).begin_with(body);
     }
 
     /// Sets the priority among all streams of the connection.

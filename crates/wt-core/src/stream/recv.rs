@@ -202,6 +202,9 @@ impl RecvStream {
     /// [`ErrorCode::from_application`].
     pub fn stop_with(&mut self, code: ErrorCode) {
         let mut inbound = lock(&self.half.slot.recv);
+        if inbound.is_read() {
+            return;
+        }
         let unread = inbound.clear();
         // A stream of which all was read, but not its end, is over and lost nothing.
         let was_reset = inbound.look_for_end();

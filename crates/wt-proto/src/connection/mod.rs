@@ -162,6 +162,12 @@ impl Connection {
         output::pop(&mut self.out.events)
     }
 
+    /// Returns whether [`Self::poll_event`] has something to tell.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.out.events.is_empty()
+    }
+
     /// Returns when [`Self::handle_timeout`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

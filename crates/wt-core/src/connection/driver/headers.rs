@@ -18,7 +18,7 @@ use super::{
     super::{
         inner::State,
         io::{Parked, reject},
-        wake::Key,
+        wake::{Key, Part},
     },
     Driver, Step,
 };
@@ -37,12 +37,22 @@ impl Driver {
         self.inner.remote_stream_opened(id.dir());
         let waker = Waker::noop();
         let mut cx = Context::from_waker(waker);
-        let polled = pin!(recv.read_chunk(usize::MAX, true)).poll(&mut cx);
+        // Room for one chunk more than most small messages have: what is left over shows QUIC that the stream has ended,
+        // and who reads it need not ask again.
+        let mut chunks = [Bytes::new(), Bytes::new()];
+        let polled = pin!(recv.read_chunks(&mut chunks)).poll(&mut cx);
         match polled {
-            Poll::Ready(Ok(Some(chunk))) => self.classify(id, send, recv, chunk.bytes),
-            Poll::Ready(result) => self.headless(id, send, result.map(|_| ())),
-            Poll::Pending => self.park(id, send, recv, &[]),
+            Poll::Ready(Ok(Some(_))) => {
+                if self.classify(id, send, recv, chunks)? {
+                    return Ok(());
+                }
+            }
+            Poll::Ready(result) => self.headless(id, send, result.map(|_| ()))?,
+            Poll::Pending => self.park(id, send, recv, &[])?,
         }
+        // There may be something to send, or a time to wait for.
+        self.inner.ready.mark(Part::UPKEEP);
+        Ok(())
     }
 
     /// Ends a stream that ended before its header was whole.
@@ -73,63 +83,79 @@ impl Driver {
         self.inner.forgive_stream(&state, id.dir());
     }
 
-    /// Decides by its first bytes what a stream is.
+    /// Decides by its first bytes what a stream is; `true` when it has reached its session, and that is all.
     fn classify(
         &mut self,
         id: StreamId,
         send: Option<quinn::SendStream>,
         recv: quinn::RecvStream,
-        first: Bytes,
-    ) -> Step {
+        [first, more]: [Bytes; 2],
+    ) -> Step<bool> {
         let mut rest: &[u8] = &first;
+        let behind = |rest: &[u8]| [first.slice(first.len() - rest.len()..), more.clone()];
         match id.dir() {
             Dir::Uni => match self.check(UniHeader::decode(&mut rest))? {
                 Some(header) => {
-                    let body = first.slice(first.len() - rest.len()..);
+                    let body = behind(rest);
                     self.uni_stream(header, recv, body)
                 }
-                None => self.park(id, None, recv, &first),
+                None => self.park(id, None, recv, &join(first, &more)).map(|()| false),
             },
             Dir::Bi => match self.check(BiHeader::decode(&mut rest))? {
                 Some(BiHeader::WebTransport(session)) => {
-                    let body = first.slice(first.len() - rest.len()..);
+                    let body = behind(rest);
                     let mut state = lock(&self.inner.state);
                     state.proto.handle_bidi_opened(id);
-                    self.place(&mut state, session, Slot::new(true, send, Some(recv)), body);
-                    Ok(())
+                    let slot = Slot::new(true, send, Some(recv));
+                    Ok(self.place(&mut state, session, slot, body))
                 }
-                Some(_) => self.request(id, send, recv, first),
-                None => self.park(id, send, recv, &first),
+                Some(_) => {
+                    let first = join(first, &more);
+                    self.request(id, send, recv, first).map(|()| false)
+                }
+                None => self.park(id, send, recv, &join(first, &more)).map(|()| false),
             },
         }
     }
 
-    fn place(&self, state: &mut State, session: SessionId, slot: Slot, body: Bytes) {
-        self.inner.place_stream(state, session, slot, body);
+    /// Brings a stream to its session; `false` when there is more to do than that.
+    fn place(&self, state: &mut State, session: SessionId, slot: Slot, body: [Bytes; 2]) -> bool {
+        let bytes = body.iter().map(Bytes::len).sum();
+        slot.push_first(body);
+        let delivered = self.inner.place_stream(state, session, slot, bytes);
+        if delivered && !state.proto.has_events() {
+            return true;
+        }
         self.inner.pump(state);
+        false
     }
 
-    fn uni_stream(&mut self, header: UniHeader, recv: quinn::RecvStream, body: Bytes) -> Step {
+    fn uni_stream(
+        &mut self,
+        header: UniHeader,
+        recv: quinn::RecvStream,
+        body: [Bytes; 2],
+    ) -> Step<bool> {
         let role = lock(&self.inner.state).proto.handle_uni(header);
         match self.check(role)? {
             UniRole::WebTransport(session) => {
                 let mut state = lock(&self.inner.state);
-                self.place(&mut state, session, Slot::new(true, None, Some(recv)), body);
-                Ok(())
+                Ok(self.place(&mut state, session, Slot::new(true, None, Some(recv)), body))
             }
             UniRole::Critical(which) => {
                 self.inner.remote_stream_ended(Dir::Uni);
                 self.insert(Key::Peer(which), None, Some(recv));
-                if body.is_empty() {
-                    Ok(())
-                } else {
-                    self.critical_data(which, body)
+                for part in body {
+                    if !part.is_empty() {
+                        self.critical_data(which, part)?;
+                    }
                 }
+                Ok(false)
             }
             UniRole::Discard(code) => {
                 self.inner.remote_stream_ended(Dir::Uni);
                 reject(None, Some(recv), code);
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -216,10 +242,21 @@ impl Driver {
         match result {
             Ok(Some(chunk)) => {
                 bytes.extend_from_slice(&chunk.bytes);
-                self.classify(id, send, recv, bytes.freeze())
+                let bytes = [bytes.freeze(), Bytes::new()];
+                self.classify(id, send, recv, bytes).map(|_| ())
             }
             Ok(None) => self.headless(id, send, Ok(())),
             Err(error) => self.headless(id, send, Err(error)),
         }
     }
+}
+
+/// Puts two pieces together, the second of which is mostly empty.
+fn join(first: Bytes, more: &Bytes) -> Bytes {
+    if more.is_empty() {
+        return first;
+    }
+    let mut joined = BytesMut::from(first);
+    joined.extend_from_slice(more);
+    joined.freeze()
 }

@@ -2,25 +2,28 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use wt_proto::{ErrorCode, SessionId, connection::Route};
 
 use super::{EarlyStream, Inner, State};
 use crate::{report::DatagramDrop, stream::Slot};
 
 impl Inner {
-    /// Brings a stream of the peer, whose header has been read, to its session.
+    /// Brings a stream of the peer, whose header has been read with so many bytes behind it, to its session; `true` when
+    /// it got there.
     pub(in crate::connection) fn place_stream(
         &self,
         state: &mut State,
         id: SessionId,
         slot: Slot,
-        first: Bytes,
-    ) {
+        bytes: usize,
+    ) -> bool {
         let code = match state.proto.accept_stream(id, slot.dir) {
             Route::Deliver => match state.sessions.get(&id).cloned() {
-                Some(session) => match session.flow_arrived(first.len()) {
-                    Ok(()) => return session.push_stream(slot, first),
+                Some(session) => match session.flow_arrived(bytes) {
+                    Ok(()) => {
+                        session.push_stream(slot, bytes);
+                        return true;
+                    }
                     Err(violation) => {
                         state.proto.handle_violation(id, violation);
                         ErrorCode::WT_SESSION_GONE
@@ -29,17 +32,17 @@ impl Inner {
                 None => ErrorCode::WT_SESSION_GONE,
             },
             Route::Early => {
-                let bytes = first.len();
-                let stream = EarlyStream { slot, first };
+                let stream = EarlyStream { slot, bytes };
                 if let Err(stream) = state.early.push_stream(id, stream, bytes, Instant::now()) {
                     self.drop_early(&stream);
                 }
-                return;
+                return false;
             }
             Route::Reject(code) => code,
         };
         self.allowance.ended(slot.dir);
         slot.abort(code);
+        false
     }
 
     /// Rejects the early streams that waited too long.

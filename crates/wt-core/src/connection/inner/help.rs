@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{Mutex, Weak},
+    task::{Context, Poll, Waker},
 };
 
 use super::{
@@ -22,7 +23,7 @@ impl Inner {
 
     /// Does what the caller has left for the driver, at once, unless somebody else is at it.
     pub(super) fn do_now(&self) {
-        self.ready.mark();
+        self.ready.mark_all();
         self.help();
     }
 
@@ -71,6 +72,12 @@ impl Volunteer<'_> {
         let mut until = pin!(until);
         poll_fn(|cx| {
             self.inner.ready.volunteer(cx.waker(), &mut self.ticket);
+            // A task that wakes itself is polled once more for nothing, and another thread is woken to do so: what the
+            // round brings is looked for below.
+            let mut unheard = Context::from_waker(Waker::noop());
+            if until.as_mut().poll(&mut unheard).is_ready() {
+                return Poll::Ready(());
+            }
             self.inner.help();
             until.as_mut().poll(cx)
         })

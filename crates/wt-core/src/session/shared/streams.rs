@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use wt_proto::{Dir, ErrorCode};
 
 use super::{Incoming, Priorities, Shared};
@@ -35,12 +34,11 @@ impl Shared {
         &self.priorities
     }
 
-    /// Takes a stream of the peer and offers it to the application.
-    pub(crate) fn push_stream(&self, slot: Slot, first: Bytes) {
+    /// Takes a stream of the peer, with so many bytes that came with its header, and offers it to the application.
+    pub(crate) fn push_stream(&self, slot: Slot, bytes: usize) {
         count(&self.counters.streams_accepted);
         let dir = slot.dir;
-        self.keep(first.len());
-        slot.push_first(first);
+        self.keep(bytes);
         match self.register(slot) {
             Ok(slot) => {
                 self.tell_opened(&slot);
