@@ -130,6 +130,12 @@ async fn dropping_what_waits_leaves_nothing_behind() {
             let _ = task.await;
         }
     }
-    assert_eq!(tasks(), before);
+    // An endpoint looks after volunteers now and then, in a task that is soon over.
+    within(async {
+        while tasks() > before {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
     use_briefly(&server, &client).await;
 }

@@ -277,7 +277,10 @@ impl Driver {
             }
             // Unidirectional streams before the others: the peer's SETTINGS are among them.
             if due.has(Part::UNI) {
-                self.each(|driver| &mut driver.uni, |driver, recv| driver.new_stream(None, recv))?;
+                self.each(
+                    |driver| &mut driver.uni,
+                    |driver, recv| driver.new_stream(None, recv),
+                )?;
             }
             if due.has(Part::BIDI) {
                 self.each(
@@ -287,7 +290,10 @@ impl Driver {
             }
             // Sessions that read datagrams take them from QUIC themselves.
             if due.has(Part::DATAGRAMS) && !inner.has_datagram_reader() {
-                self.each(|driver| &mut driver.datagrams, |driver, bytes| driver.datagram(bytes))?;
+                self.each(
+                    |driver| &mut driver.datagrams,
+                    |driver, bytes| driver.datagram(bytes),
+                )?;
             }
             if !ready.is_due() {
                 break;

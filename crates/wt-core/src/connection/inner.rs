@@ -341,6 +341,7 @@ impl Inner {
     // ---- sessions: servers
 
     pub(crate) async fn next_request(&self) -> Result<PendingRequest, ConnectionError> {
+        let mut volunteer = self.volunteer();
         loop {
             let mut arrived = pin!(self.request_arrived.notified());
             // As for streams: each request wakes only one of those that wait.
@@ -351,7 +352,7 @@ impl Inner {
             if let Some(end) = self.end() {
                 return Err(end);
             }
-            arrived.await;
+            volunteer.wait(arrived).await;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     pin::pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +17,9 @@ const SMALL: usize = 512;
 
 /// How much room small chunks are given at a time.
 const ROOM: usize = 4096;
+
+/// Chunks that are taken from QUIC at a time, for a reader that takes them one by one.
+const AT_A_TIME: usize = 8;
 
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,10 @@ impl Inbound {
                 self.seal();
             }
             self.first = self.ahead.pop_front()?;
+            if self.ahead.is_empty() {
+                // Streams that are idle keep no queue.
+                self.ahead = VecDeque::new();
+            }
         }
         Some(&self.first)
     }
@@ -141,6 +148,28 @@ impl Inbound {
         };
         let polled = pin!(quic.read_chunk(max, true)).poll(cx);
         polled.map(|result| self.settle(result.map(|chunk| chunk.map(|chunk| chunk.bytes))))
+    }
+
+    /// Takes some chunks from QUIC, when nothing is kept, and keeps them; returns how many bytes, and `None` and errors as
+    /// at the end when QUIC is done.
+    ///
+    /// To take each alone would cost more than to read it.
+    pub(super) fn poll_some(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<usize>, quinn::ReadError>> {
+        let Some(quic) = &mut self.quic else {
+            return Poll::Ready(Err(quinn::ReadError::ClosedStream));
+        };
+        let mut chunks = [const { Bytes::new() }; AT_A_TIME];
+        let polled = ready!(pin!(quic.read_chunks(&mut chunks)).poll(cx));
+        Poll::Ready(self.settle(polled).map(|count| {
+            let mut chunks = chunks.into_iter().take(count?);
+            self.first = chunks.next()?;
+            let first = self.first.len();
+            self.ahead.extend(chunks);
+            Some(first + self.ahead.iter().map(Bytes::len).sum::<usize>())
+        }))
     }
 
     /// Takes note of the end of the stream if it comes next; `true` when it is a reset.

@@ -396,13 +396,6 @@ impl RecvStream {
         }
     }
 
-    /// Counts bytes that went from QUIC straight to the application.
-    fn took(&self, bytes: usize) -> Result<(), ReadError> {
-        self.session().arrived(bytes)?;
-        self.read_by_application(bytes);
-        Ok(())
-    }
-
     fn read_by_application(&self, bytes: usize) {
         let received = &self.half.slot.received;
         received.fetch_add(bytes as u64, Relaxed);
@@ -461,12 +454,18 @@ impl RecvStream {
             Begin::Over => return Poll::Ready(Ok(None)),
             Begin::Quic(inbound) => inbound,
         };
-        let Poll::Ready(result) = inbound.poll_quic(cx, max) else {
+        let Poll::Ready(result) = inbound.poll_some(cx) else {
             return self.pending(cx);
         };
+        let chunk = inbound.take(max);
         drop(inbound);
-        let chunk = result.map_err(|error| self.fail(error))?;
-        self.took(chunk.as_ref().map_or(0, Bytes::len))?;
+        let arrived = result.map_err(|error| self.fail(error))?.unwrap_or(0);
+        let read = chunk.as_ref().map_or(0, Bytes::len);
+        if arrived > read {
+            self.session().keep(arrived - read);
+        }
+        self.session().arrived(arrived)?;
+        self.read_by_application(read);
         Poll::Ready(Ok(chunk))
     }
 
@@ -490,7 +489,8 @@ impl RecvStream {
         drop(inbound);
         result.map_err(|error| self.fail(error))?;
         let read = buf.filled().len() - before;
-        self.took(read)?;
+        self.session().arrived(read)?;
+        self.read_by_application(read);
         Poll::Ready(Ok(read))
     }
 }

@@ -99,7 +99,9 @@ impl Driver {
                     let body = behind(rest);
                     self.uni_stream(header, recv, body)
                 }
-                None => self.park(id, None, recv, &join(first, &more)).map(|()| false),
+                None => self
+                    .park(id, None, recv, &join(first, &more))
+                    .map(|()| false),
             },
             Dir::Bi => match self.check(BiHeader::decode(&mut rest))? {
                 Some(BiHeader::WebTransport(session)) => {
@@ -113,7 +115,9 @@ impl Driver {
                     let first = join(first, &more);
                     self.request(id, send, recv, first).map(|()| false)
                 }
-                None => self.park(id, send, recv, &join(first, &more)).map(|()| false),
+                None => self
+                    .park(id, send, recv, &join(first, &more))
+                    .map(|()| false),
             },
         }
     }
