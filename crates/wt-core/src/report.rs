@@ -75,9 +75,10 @@ impl Traffic {
 
     pub(crate) fn add_session(&mut self, session: &Shared) {
         let counters = &session.counters;
-        self.streams_opened += counters.streams_opened.load(Relaxed);
-        self.streams_accepted += counters.streams_accepted.load(Relaxed);
-        self.streams_bidi += counters.streams_bidi.load(Relaxed);
+        let streams = session.stream_counts();
+        self.streams_opened += streams.opened;
+        self.streams_accepted += streams.accepted;
+        self.streams_bidi += streams.bidi;
         self.stream_errors += counters.stream_errors.load(Relaxed);
         self.datagrams_sent += session.datagrams_sent();
         self.datagrams_received += counters.datagrams_received.load(Relaxed);

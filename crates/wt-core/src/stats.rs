@@ -204,10 +204,6 @@ impl SessionStats {
 /// The counters behind [`SessionStats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) streams_opened: AtomicU64,
-    pub(crate) streams_accepted: AtomicU64,
-    /// Those of both sides.
-    pub(crate) streams_bidi: AtomicU64,
     pub(crate) stream_errors: AtomicU64,
     pub(crate) datagrams_received: AtomicU64,
     pub(crate) datagrams_dropped: AtomicU64,

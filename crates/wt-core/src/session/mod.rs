@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
+use futures_util::FutureExt;
 use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 use wt_proto::{Dialect, Dir, SessionId, SessionState, StreamId, stream_header};
@@ -28,7 +29,7 @@ use crate::{
     error::{ConnectError, SessionError},
     events::{Event, Events, Lagged},
     observe::{Observe, Snapshot},
-    stats::{SessionStats, count},
+    stats::SessionStats,
     stream::{self, BiStream, RecvStream, SendStream, Slot, StreamInfo, StreamStats},
 };
 
@@ -219,15 +220,13 @@ impl Session {
         use std::sync::atomic::Ordering::Relaxed;
         let shared = self.shared();
         let counters = &shared.counters;
-        let streams_opened = counters.streams_opened.load(Relaxed);
-        let streams_accepted = counters.streams_accepted.load(Relaxed);
-        let streams_bidi = counters.streams_bidi.load(Relaxed);
+        let streams = shared.stream_counts();
         SessionStats {
             uptime: shared.uptime(),
-            streams_opened,
-            streams_accepted,
-            streams_bidi,
-            streams_uni: (streams_opened + streams_accepted).saturating_sub(streams_bidi),
+            streams_opened: streams.opened,
+            streams_accepted: streams.accepted,
+            streams_bidi: streams.bidi,
+            streams_uni: (streams.opened + streams.accepted).saturating_sub(streams.bidi),
             stream_errors: counters.stream_errors.load(Relaxed),
             streams_active: shared.active_streams() as u64,
             datagrams_sent: shared.datagrams_sent(),
@@ -356,7 +355,6 @@ impl Session {
             .shared()
             .register(Slot::new(false, Some(send), Some(recv)))?;
         credit.spent();
-        count(&self.shared().counters.streams_opened);
         self.shared().tell_opened(&slot);
         let header = stream_header::encode_bi(self.id());
         Ok(stream::bi(&self.0, slot, Some(header)))
@@ -378,7 +376,6 @@ impl Session {
         let send = self.while_open(open).await?;
         let slot = self.shared().register(Slot::new(false, Some(send), None))?;
         credit.spent();
-        count(&self.shared().counters.streams_opened);
         self.shared().tell_opened(&slot);
         Ok(stream::uni(
             &self.0,
@@ -402,6 +399,11 @@ impl Session {
         open: impl Future<Output = Result<T, quinn::ConnectionError>>,
     ) -> Result<T, SessionError> {
         let shared = self.shared();
+        let mut open = pin!(open);
+        // Mostly there is room, and nothing to wait for.
+        if let Some(opened) = open.as_mut().now_or_never() {
+            return opened.map_err(|error| shared.lost(error));
+        }
         tokio::select! {
             biased;
             opened = open => opened.map_err(|error| shared.lost(error)),

@@ -35,6 +35,19 @@ struct Registry {
     slots: Slab<Arc<Slot>>,
     /// The session is over: no stream may join.
     ended: bool,
+    /// How many have joined.
+    counts: StreamCounts,
+}
+
+/// How many streams a session has had.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StreamCounts {
+    /// Opened by this endpoint.
+    pub(crate) opened: u64,
+    /// Opened by the peer.
+    pub(crate) accepted: u64,
+    /// Bidirectional ones among both.
+    pub(crate) bidi: u64,
 }
 
 /// Streams of one direction that wait to be accepted.
@@ -69,8 +82,6 @@ pub(crate) struct Shared {
     registry: Mutex<Registry>,
     bidi: Incoming,
     uni: Incoming,
-    /// Bytes of streams that were taken from QUIC and that nobody has read.
-    kept: AtomicU64,
     /// Tasks that wait for credit to send or to open.
     credit: Arc<Notify>,
     /// The driver has been told that credit is to be announced.
@@ -143,7 +154,6 @@ impl Shared {
             registry: Mutex::default(),
             bidi: Incoming::default(),
             uni: Incoming::default(),
-            kept: AtomicU64::new(0),
             credit: Arc::default(),
             credit_told: AtomicBool::new(false),
             renewed: Mutex::default(),

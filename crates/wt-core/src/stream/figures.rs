@@ -55,7 +55,8 @@ pub(super) struct Operations {
     longest: AtomicU64,
 }
 
-fn add(counter: &AtomicU64, more: u64) {
+/// Adds to a counter that only one task adds to at a time.
+pub(super) fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
 }
 

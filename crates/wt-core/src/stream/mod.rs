@@ -160,7 +160,7 @@ impl Slot {
             state: self.state(ended),
             reads: self.reads.snapshot(),
             writes: self.writes.snapshot(),
-            read_buffer: lock(&self.recv).kept(),
+            read_buffer: self.kept(),
         }
     }
 
@@ -170,6 +170,11 @@ impl Slot {
         } else {
             Initiator::Local
         }
+    }
+
+    /// Returns how many bytes were taken from QUIC and not read.
+    pub(crate) fn kept(&self) -> usize {
+        lock(&self.recv).kept()
     }
 
     /// Takes bytes that came with the header of the stream.
@@ -218,20 +223,24 @@ impl Slot {
     /// Takes from QUIC what has arrived, whether anybody reads or not, so that it counts against
     /// the limit of the session.
     ///
-    /// Peers that keep to their limit send at most one window of the session ahead of what is read,
-    /// so no more is kept here.
+    /// Nothing is taken when more than `window` bytes are `kept` for the readers of the session.
     ///
     /// # Errors
     ///
     /// The violation of a peer that went over its limit.
-    pub(crate) fn look_ahead(self: &Arc<Self>, session: &Shared) -> Result<(), ProtocolViolation> {
+    pub(crate) fn look_ahead(
+        self: &Arc<Self>,
+        session: &Shared,
+        window: u64,
+        kept: &mut u64,
+    ) -> Result<(), ProtocolViolation> {
         // A reader that waits in QUIC is replaced by this waker, which wakes it all the same.
         let waker = Waker::from(self.clone());
         let mut cx = Context::from_waker(&waker);
         let mut inbound = lock(&self.recv);
         let mut progress = false;
         let result = loop {
-            if session.keeps_enough() {
+            if *kept > window {
                 break Ok(());
             }
             match inbound.poll_quic(&mut cx, usize::MAX) {
@@ -240,7 +249,7 @@ impl Slot {
                     if let Err(violation) = session.flow_arrived(chunk.len()) {
                         break Err(violation);
                     }
-                    session.keep(chunk.len());
+                    *kept += chunk.len() as u64;
                     inbound.push(chunk);
                 }
                 Poll::Ready(Err(quinn::ReadError::Reset(_))) => {

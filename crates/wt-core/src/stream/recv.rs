@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{MutexGuard, atomic::Ordering::Relaxed},
+    sync::MutexGuard,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use wt_proto::{ErrorCode, StreamId};
 
 use super::{
-    End, Half, Inbound, StreamInfo, StreamStats, StreamWatch, code_of, send::application_words,
+    End, Half, Inbound, StreamInfo, StreamStats, StreamWatch, code_of, figures::add,
+    send::application_words,
 };
 use crate::{error::SessionError, lock::lock, session::Shared, state::StreamState, stats::count};
 
@@ -214,7 +215,6 @@ impl RecvStream {
         }
         let quic = inbound.quic.take();
         drop(inbound);
-        self.session().keep_less(unread);
         if let Some(mut quic) = quic {
             // An error says that the stream is over already.
             let _ = quic.stop(self.half.code(code));
@@ -276,7 +276,6 @@ impl RecvStream {
                     return Poll::Ready(None);
                 }
                 let arrived = self.session().flow_arrived(chunk.len());
-                self.session().keep(chunk.len());
                 inbound.push(chunk);
                 drop(inbound);
                 if let Err(violation) = arrived {
@@ -366,7 +365,6 @@ impl RecvStream {
                 });
             };
             let arrived = self.session().flow_arrived(chunk.len());
-            self.session().keep(chunk.len());
             inbound.push(chunk);
             drop(inbound);
             if let Err(violation) = arrived {
@@ -381,7 +379,6 @@ impl RecvStream {
         let mut inbound = lock(&self.half.slot.recv);
         if let Some(chunk) = inbound.take(max) {
             drop(inbound);
-            self.session().keep_less(chunk.len());
             self.read_by_application(chunk.len());
             return Ok(Begin::Kept(chunk));
         }
@@ -397,8 +394,7 @@ impl RecvStream {
     }
 
     fn read_by_application(&self, bytes: usize) {
-        let received = &self.half.slot.received;
-        received.fetch_add(bytes as u64, Relaxed);
+        add(&self.half.slot.received, bytes as u64);
         self.consumed(bytes);
     }
 
@@ -461,9 +457,6 @@ impl RecvStream {
         drop(inbound);
         let arrived = result.map_err(|error| self.fail(error))?.unwrap_or(0);
         let read = chunk.as_ref().map_or(0, Bytes::len);
-        if arrived > read {
-            self.session().keep(arrived - read);
-        }
         self.session().arrived(arrived)?;
         self.read_by_application(read);
         Poll::Ready(Ok(chunk))

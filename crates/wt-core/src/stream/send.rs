@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Instant,
 };
@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncWrite, sync::futures::OwnedNotified};
 use wt_proto::{ErrorCode, StreamId, stream_header::Header};
 
-use super::{Half, SendState, Slot, StreamInfo, StreamStats, StreamWatch, code_of};
+use super::{Half, SendState, Slot, StreamInfo, StreamStats, StreamWatch, code_of, figures::add};
 use crate::{error::SessionError, lock::lock, state::StreamState, stats::count};
 
 /// The most that is put behind the header in the first write of a stream.
@@ -485,7 +485,7 @@ impl SendStream {
             Poll::Ready(Ok(written)) => *written,
             _ => 0,
         };
-        self.half.slot.sent.fetch_add(used as u64, Relaxed);
+        add(&self.half.slot.sent, used as u64);
         if used < allowed {
             self.half
                 .session

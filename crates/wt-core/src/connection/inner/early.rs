@@ -21,7 +21,7 @@ impl Inner {
             Route::Deliver => match state.sessions.get(&id).cloned() {
                 Some(session) => match session.flow_arrived(bytes) {
                     Ok(()) => {
-                        session.push_stream(slot, bytes);
+                        session.push_stream(slot);
                         return true;
                     }
                     Err(violation) => {

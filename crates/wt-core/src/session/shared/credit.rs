@@ -2,7 +2,7 @@
 
 use std::{
     pin::{Pin, pin},
-    sync::atomic::Ordering::{Relaxed, SeqCst},
+    sync::atomic::Ordering::SeqCst,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -14,25 +14,6 @@ use super::Shared;
 use crate::{error::SessionError, lock::lock, stream::WriteError};
 
 impl Shared {
-    /// Counts bytes that are kept for a reader.
-    pub(crate) fn keep(&self, bytes: usize) {
-        self.kept.fetch_add(bytes as u64, Relaxed);
-    }
-
-    /// Takes note that kept bytes were read or given up.
-    pub(crate) fn keep_less(&self, bytes: usize) {
-        self.kept.fetch_sub(bytes as u64, Relaxed);
-    }
-
-    /// Returns whether as much is kept as the session may have unread.
-    ///
-    /// A peer that keeps to its limit gets here only by credit for streams that were reset, of which
-    /// nobody knows how much they carried. What else it sends waits in QUIC, within QUIC's windows.
-    pub(crate) fn keeps_enough(&self) -> bool {
-        let window = self.flow.as_ref().map_or(0, |f| f.recv_data.window());
-        self.kept.load(Relaxed) > window
-    }
-
     /// Takes from QUIC what has arrived on all streams, so that it counts as long as the limit is
     /// what the peer was told.
     ///
@@ -40,11 +21,16 @@ impl Shared {
     ///
     /// The violation of a peer that went over its limit.
     pub(crate) fn look_ahead(&self) -> Result<(), ProtocolViolation> {
+        // A peer that keeps to its limit sends no more than a window ahead of what is read, unless it has credit for
+        // streams that were reset, of which nobody knows how much they carried. What else it sends waits in QUIC, within
+        // QUIC's windows.
+        let window = self.flow.as_ref().map_or(0, |f| f.recv_data.window());
+        let mut kept = self.kept();
         let registry = lock(&self.registry);
         registry
             .slots
             .iter()
-            .try_for_each(|(_, slot)| slot.look_ahead(self))
+            .try_for_each(|(_, slot)| slot.look_ahead(self, window, &mut kept))
     }
 
     /// Asks the driver to announce credit, unless it was asked already.

@@ -8,8 +8,8 @@ use std::{
 
 use wt_proto::{Dir, ErrorCode};
 
-use super::{Incoming, Priorities, Shared};
-use crate::{error::SessionError, events::Event, lock::lock, stats::count, stream::Slot};
+use super::{Incoming, Priorities, Shared, StreamCounts};
+use crate::{error::SessionError, events::Event, lock::lock, stream::Slot};
 
 impl Shared {
     /// Takes a stream into the session; gives it back reset when the session is over.
@@ -22,6 +22,10 @@ impl Shared {
             let mut registry = lock(&self.registry);
             if !registry.ended {
                 let key = registry.slots.insert(slot.clone());
+                let counts = &mut registry.counts;
+                counts.accepted += u64::from(slot.remote);
+                counts.opened += u64::from(!slot.remote);
+                counts.bidi += u64::from(slot.dir == Dir::Bi);
                 slot.key.store(key, Relaxed);
                 return Ok(slot);
             }
@@ -34,11 +38,9 @@ impl Shared {
         &self.priorities
     }
 
-    /// Takes a stream of the peer, with so many bytes that came with its header, and offers it to the application.
-    pub(crate) fn push_stream(&self, slot: Slot, bytes: usize) {
-        count(&self.counters.streams_accepted);
+    /// Takes a stream of the peer and offers it to the application.
+    pub(crate) fn push_stream(&self, slot: Slot) {
         let dir = slot.dir;
-        self.keep(bytes);
         match self.register(slot) {
             Ok(slot) => {
                 self.tell_opened(&slot);
@@ -48,11 +50,8 @@ impl Shared {
         }
     }
 
-    /// Counts and tells a stream that joined the session.
+    /// Tells of a stream that joined the session.
     pub(crate) fn tell_opened(&self, slot: &Slot) {
-        if slot.dir == Dir::Bi {
-            count(&self.counters.streams_bidi);
-        }
         self.conn.tell(|| Event::StreamOpened {
             connection: self.conn.id(),
             session: self.id,
@@ -112,9 +111,19 @@ impl Shared {
             .collect()
     }
 
+    /// Returns how many streams there have been.
+    pub(crate) fn stream_counts(&self) -> StreamCounts {
+        lock(&self.registry).counts
+    }
+
     /// Returns how many bytes were taken from QUIC and wait for a reader.
     pub(crate) fn kept(&self) -> u64 {
-        self.kept.load(Relaxed)
+        let registry = lock(&self.registry);
+        registry
+            .slots
+            .iter()
+            .map(|(_, slot)| slot.kept() as u64)
+            .sum()
     }
 
     /// Returns how long the session has lived, or did.
