@@ -161,7 +161,10 @@ async fn measure(
 
 fn compare(args: &Args) -> Result<()> {
     let mut effort = args.effort();
-    effort.rounds = args.rounds.unwrap_or(effort.rounds);
+    if let Some(rounds) = args.rounds {
+        effort.rounds = rounds;
+        effort.scaling_rounds = rounds;
+    }
     let stacks = if args.stacks.is_empty() {
         StackName::value_variants()
     } else {

@@ -15,8 +15,7 @@ use crate::{
     workload::{Effort, Figures, Kind, Who, Workload},
 };
 
-/// After which a run hangs: several times what the slowest takes.
-const LIMIT: Duration = Duration::from_secs(10);
+/// After which a run hangs that holds many sessions or streams.
 const LONG_LIMIT: Duration = Duration::from_secs(120);
 
 /// How a run ended.
@@ -84,10 +83,14 @@ pub(crate) fn all(
         eprint!("{}", workload.name);
         let mut stacks: Vec<StackName> = stacks.to_vec();
         stacks.retain(|stack| takes_part(workload, *stack));
-        for _ in 0..effort.rounds {
+        let rounds = match workload.who {
+            Who::Scaling => effort.scaling_rounds,
+            Who::All | Who::Sharing => effort.rounds,
+        };
+        for _ in 0..rounds {
             for stack in stacks.clone() {
                 eprint!(".");
-                let outcome = one(workload, stack, flag)?;
+                let outcome = one(workload, stack, flag, effort.limit)?;
                 if matches!(outcome, Outcome::Hangs) {
                     // Once is enough: to wait for it takes longer than all others together.
                     stacks.retain(|other| *other != stack);
@@ -142,7 +145,7 @@ impl Process {
     }
 }
 
-fn one(workload: &Workload, stack: StackName, flag: &str) -> Result<Outcome> {
+fn one(workload: &Workload, stack: StackName, flag: &str, limit: Duration) -> Result<Outcome> {
     let mut server = Process::start("--server", workload, stack, &[])?;
     let stdout = server.0.stdout.take().ok_or("no output")?;
     let mut address = String::new();
@@ -168,7 +171,7 @@ fn one(workload: &Workload, stack: StackName, flag: &str) -> Result<Outcome> {
         Kind::ScaleSessions { .. } | Kind::ScaleStreams { .. } | Kind::Idle | Kind::IdleShared => {
             LONG_LIMIT
         }
-        _ => LIMIT,
+        _ => limit,
     };
     let Ok(text) = receiver.recv_timeout(limit) else {
         return Ok(Outcome::Hangs);

@@ -198,6 +198,10 @@ pub(crate) const WORKLOADS: &[Workload] = &[
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
+    /// Rounds of the scaling workloads, which take longest.
+    pub(crate) scaling_rounds: usize,
+    /// After which a run of another workload hangs: several times what the slowest takes.
+    pub(crate) limit: Duration,
     /// Before and while something is measured that goes on.
     warm_up: Duration,
     time: Duration,
@@ -215,6 +219,8 @@ impl Effort {
     /// Shows that everything works.
     pub(crate) const SMOKE: Self = Self {
         rounds: 1,
+        scaling_rounds: 1,
+        limit: Duration::from_secs(10),
         warm_up: Duration::from_millis(10),
         time: Duration::from_millis(50),
         bulk: 1 << 20,
@@ -225,16 +231,20 @@ impl Effort {
     /// Under two minutes.
     pub(crate) const QUICK: Self = Self {
         rounds: 3,
+        scaling_rounds: 1,
+        limit: Duration::from_secs(5),
         warm_up: Duration::from_millis(30),
         time: Duration::from_millis(130),
         bulk: 64 << 20,
-        connections: 70,
-        idle: 200,
+        connections: 60,
+        idle: 120,
         scale: 1000,
     };
     /// What goes into the documentation.
     pub(crate) const FULL: Self = Self {
         rounds: 7,
+        scaling_rounds: 7,
+        limit: Duration::from_secs(10),
         warm_up: Duration::from_millis(200),
         time: Duration::from_millis(1000),
         bulk: 512 << 20,
