@@ -698,3 +698,63 @@ async fn a_silent_stream_can_wait_for_longer_than_a_read() {
     let chunk = within(rx.read_chunk(10)).await.unwrap().unwrap();
     assert_eq!(&chunk[..], b"late");
 }
+
+#[tokio::test]
+async fn chunks_of_any_size_and_reads_into_buffers_take_turns() {
+    let pair = pair().await;
+    let (server, client) = pair.session().await;
+    let (mut tx, mut rx) = uni(&client, &server).await;
+    let sent = pattern(300_000);
+    let whole = sent.clone();
+    let writer = tokio::spawn(async move {
+        // Small writes, so that much arrives in pieces of its own.
+        for part in whole.chunks(701) {
+            tx.write_all(part).await.unwrap();
+        }
+        tx.finish().unwrap();
+    });
+    let (mut got, mut buffer, mut ahead) = (Vec::new(), [0; 333], 0);
+    'all: loop {
+        for max in [1, 100, usize::MAX] {
+            let Some(chunk) = within(rx.read_chunk(max)).await.unwrap() else {
+                break 'all;
+            };
+            assert!(!chunk.is_empty() && chunk.len() <= max);
+            got.extend_from_slice(&chunk);
+            ahead = ahead.max(server.diagnostics().unread);
+        }
+        let Some(read) = within(rx.read(&mut buffer)).await.unwrap() else {
+            break;
+        };
+        got.extend_from_slice(&buffer[..read]);
+    }
+    assert!(got == sent, "{} bytes arrived, or others", got.len());
+    within(writer).await.unwrap();
+    // What is taken from QUIC ahead of the reader is told, and nothing of it is left.
+    assert!(ahead > 0);
+    assert_eq!(server.diagnostics().unread, 0);
+}
+
+#[tokio::test]
+async fn what_was_taken_before_a_reset_is_read_before_it() {
+    let pair = pair().await;
+    let (server, client) = pair.session().await;
+    let (mut tx, mut rx) = uni(&client, &server).await;
+    tx.write_all(&pattern(1000)).await.unwrap();
+    let first = within(rx.read_chunk(10)).await.unwrap().unwrap();
+    let unread = server.diagnostics().unread;
+    tx.reset(7);
+    let closed = within(rx.closed()).await.unwrap();
+    assert_eq!(closed.and_then(|code| code.to_application()), Some(7));
+    let mut rest = 0;
+    let error = loop {
+        match within(rx.read_chunk(usize::MAX)).await {
+            Ok(Some(chunk)) => rest += chunk.len() as u64,
+            Ok(None) => panic!("a reset is no end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, ReadError::Reset(_)) && error.code() == Some(7));
+    assert_eq!(first.len(), 10);
+    assert!(unread > 0 && rest >= unread, "{rest} bytes of {unread}");
+}

@@ -59,16 +59,6 @@ impl Inbound {
         }
     }
 
-    /// Keeps what came with the header of the stream, as it is.
-    pub(super) fn begin_with(&mut self, [first, second]: [Bytes; 2]) {
-        self.first = first;
-        if self.first.is_empty() {
-            self.first = second;
-        } else if !second.is_empty() {
-            self.ahead.push_back(second);
-        }
-    }
-
     /// Keeps a chunk for the reader.
     pub(super) fn push(&mut self, chunk: Bytes) {
         if chunk.is_empty() {
@@ -164,11 +154,13 @@ impl Inbound {
         let mut chunks = [const { Bytes::new() }; AT_A_TIME];
         let polled = ready!(pin!(quic.read_chunks(&mut chunks)).poll(cx));
         Poll::Ready(self.settle(polled).map(|count| {
-            let mut chunks = chunks.into_iter().take(count?);
-            self.first = chunks.next()?;
-            let first = self.first.len();
-            self.ahead.extend(chunks);
-            Some(first + self.ahead.iter().map(Bytes::len).sum::<usize>())
+            let chunks = chunks.into_iter().take(count?);
+            let lens = chunks.map(|chunk| {
+                let len = chunk.len();
+                self.push(chunk);
+                len
+            });
+            Some(lens.sum())
         }))
     }
 

@@ -179,7 +179,10 @@ impl Slot {
 
     /// Takes bytes that came with the header of the stream.
     pub(crate) fn push_first(&self, body: [Bytes; 2]) {
-        lock(&self.recv).begin_with(body);
+        let mut inbound = lock(&self.recv);
+        for part in body {
+            inbound.push(part);
+        }
     }
 
     /// Sets the priority among all streams of the connection.
