@@ -138,11 +138,12 @@ async fn measure(args: &Args, tally: &Tally, sessions: &mut JoinSet<()>) -> Dura
             let rate = (requests - seen) as f64 / (now - last).as_secs_f64().max(0.001);
             (last, seen) = (now, requests);
             bar.set_position(begun.elapsed().as_millis() as u64);
+            let (open, errors) = (tally.open(), tally.errors());
             bar.set_message(format!(
-                "{} sessions, {} requests/s, {} errors",
-                tally.open(),
+                "{open} session{}, {} requests/s, {errors} error{}",
+                units::plural(open),
                 units::grouped(rate),
-                tally.errors()
+                units::plural(errors),
             ));
         }
     };

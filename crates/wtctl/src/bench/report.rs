@@ -125,12 +125,11 @@ impl Report {
             seconds,
             ..
         } = self;
-        let plural = |count: u32| if count == 1 { "" } else { "s" };
         writeln!(
             out,
             "{STRONG}{url}{STRONG:#}  {sessions} session{} × {in_flight} {kind}{}, {} each way, {seconds:.1} s",
-            plural(*sessions),
-            plural(*in_flight),
+            units::plural(*sessions),
+            units::plural(*in_flight),
             units::bytes(self.size as f64),
         )?;
         let mut line =
