@@ -7,7 +7,10 @@
 
 mod common;
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use common::{configs, echo, eventually, pair, pair_with, pattern, recv, send, within};
@@ -702,6 +705,7 @@ async fn a_silent_stream_can_wait_for_longer_than_a_read() {
 #[tokio::test]
 async fn chunks_of_any_size_and_reads_into_buffers_take_turns() {
     let pair = pair().await;
+    let begun = Instant::now();
     let (server, client) = pair.session().await;
     let (mut tx, mut rx) = uni(&client, &server).await;
     let sent = pattern(300_000);
@@ -721,7 +725,12 @@ async fn chunks_of_any_size_and_reads_into_buffers_take_turns() {
             };
             assert!(!chunk.is_empty() && chunk.len() <= max);
             got.extend_from_slice(&chunk);
-            ahead = ahead.max(server.diagnostics().unread);
+            let unread = server.diagnostics().unread;
+            ahead = ahead.max(unread);
+            // Eight packets; from a second on the driver takes what has arrived, to count it.
+            if begun.elapsed() < Duration::from_millis(900) {
+                assert!(unread <= 8 * 1500, "{unread} bytes ahead");
+            }
         }
         let Some(read) = within(rx.read(&mut buffer)).await.unwrap() else {
             break;
