@@ -112,17 +112,18 @@ fn start(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let (address, effort) = (args.inner.address.clone(), args.effort());
+    // In a task: the thread that blocks is none of those that drive connections.
+    let task = runtime.spawn(async move {
         if is_server {
             serve(stack, settings, workload).await
         } else {
-            let words = args.inner.address.as_deref().unwrap_or_default();
-            let address = Address::from_words(words)?;
-            let effort = args.effort();
+            let address = Address::from_words(&address.unwrap_or_default())?;
             let figures = measure(stack, settings, workload, &address, effort).await?;
             run::print(&figures)
         }
-    })?;
+    });
+    runtime.block_on(task)??;
     // Nobody has to be told that this process ends.
     std::process::exit(0);
 }
