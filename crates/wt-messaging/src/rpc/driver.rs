@@ -28,7 +28,7 @@ use crate::frame::{self, Decoder};
 const HIGH_WATER: usize = 64 * 1024;
 
 /// Messages that are taken at a time. Fewer, and each costs more to write; more, and the peer has nothing to do meanwhile.
-const BATCH: usize = 16;
+const BATCH: usize = 32;
 
 /// Reads requests and answers, has handlers run, and writes.
 pub(super) struct Driver {
