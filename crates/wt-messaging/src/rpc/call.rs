@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
-    pin::{Pin, pin},
+    pin::Pin,
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{CallError, Rpc, message};
+use super::{CallError, Rpc, message, pending::Limit};
 
 /// A call that is about to be made: `.await` it for the result.
 #[must_use = "nothing happens until it is awaited"]
@@ -54,9 +54,11 @@ impl<R> Call<R> {
 
 impl<R: DeserializeOwned> Call<R> {
     async fn run(self) -> Result<R, CallError> {
-        // Passed on by reference: to move it would cost more than to make it.
-        let answer = pin!(self.rpc.0.shared.call(self.id, self.frame?));
-        let answer = limited(self.timeout, &self.method, answer).await?;
+        let limit = Limit {
+            what: &self.method,
+            after: self.timeout,
+        };
+        let answer = self.rpc.0.shared.call(self.id, self.frame?, limit).await?;
         message::decode(&answer.map_err(CallError::Remote)?).map_err(CallError::Decode)
     }
 }
@@ -76,24 +78,6 @@ impl<R> fmt::Debug for Call<R> {
             .field("method", &self.method)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
-    }
-}
-
-/// Waits, but not longer than that.
-pub(super) async fn limited<T>(
-    limit: Option<Duration>,
-    method: &str,
-    answers: impl Future<Output = Result<T, CallError>>,
-) -> Result<T, CallError> {
-    let Some(after) = limit else {
-        return answers.await;
-    };
-    match tokio::time::timeout(after, answers).await {
-        Ok(answers) => answers,
-        Err(_) => Err(CallError::TimedOut {
-            method: method.to_owned(),
-            after,
-        }),
     }
 }
 

@@ -2,23 +2,25 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{Instant, timeout_at},
+    time::{Instant, Sleep, sleep, timeout_at},
 };
 use wt_core::{BiStream, RecvStream, SendStream};
 
 use super::{
     RpcEnd, RpcError, RpcErrorCode,
     message::{self, HEAD, Incoming, Item, RawRequest},
-    methods,
+    serving::Serving,
     shared::{Answer, Kept, Shared},
     wire::{self, BatchReply},
 };
@@ -48,6 +50,9 @@ pub(super) struct Driver {
     next_batch: u64,
     /// Others have had their turn before what is in `out` is written.
     stepped_back: bool,
+    /// For calls that are out of time; set to `due`.
+    timer: Pin<Box<Sleep>>,
+    due: Option<Instant>,
 }
 
 /// A request whose handler runs.
@@ -79,20 +84,17 @@ impl Driver {
             batches: HashMap::new(),
             next_batch: 0,
             stepped_back: false,
+            timer: Box::pin(sleep(Duration::ZERO)),
+            due: None,
         }
     }
 
     /// Runs to the end, which comes at the latest with the sign to stop.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let end = loop {
-            let turn = tokio::select! {
-                biased;
-                _ = stop.changed() => break RpcEnd::Closed,
-                turn = self.turn(true) => turn,
-            };
-            if let Err(end) = turn {
-                break end;
-            }
+        let end = tokio::select! {
+            biased;
+            _ = stop.changed() => RpcEnd::Closed,
+            end = self.turns() => end,
         };
         tracing::debug!(%end, "RPC ends");
         self.shared.refuse(&end);
@@ -134,6 +136,17 @@ impl Driver {
         true
     }
 
+    /// Deals with what happens until the end.
+    async fn turns(&mut self) -> RpcEnd {
+        loop {
+            if let Err(end) = self.turn(true).await {
+                return end;
+            }
+            // A peer that never pauses must not keep the thread, nor the sign to stop from being seen.
+            tokio::task::consume_budget().await;
+        }
+    }
+
     /// Waits until something happens and deals with it.
     async fn turn(&mut self, open: bool) -> Result<(), RpcEnd> {
         poll_fn(|cx| self.poll_turn(open, cx)).await
@@ -165,6 +178,8 @@ impl Driver {
             self.out.extend_from_slice(&frame);
             progress = true;
         }
+        // Calls are there before their frames.
+        self.poll_timer(cx);
         // Where many call or are called, more is about to follow: it leaves together.
         let more = !self.running.is_empty() || self.shared.calls_at_a_time();
         if progress && more && !self.stepped_back {
@@ -184,6 +199,23 @@ impl Driver {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
+        }
+    }
+
+    /// Ends the calls that are out of time.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) {
+        loop {
+            let due = self.shared.due();
+            if self.due != due {
+                self.due = due;
+                if let Some(at) = due {
+                    self.timer.as_mut().reset(at);
+                }
+            }
+            if due.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.shared.expire();
         }
     }
 
@@ -234,7 +266,7 @@ impl Driver {
     fn request(&mut self, request: RawRequest, batch: Option<u64>) {
         let config = &self.shared.config;
         if self.queue.is_empty() && self.may_start() {
-            self.spawn(request, batch);
+            self.start(request, batch);
             return;
         }
         let bytes = self.queued_bytes.saturating_add(request.size());
@@ -264,16 +296,26 @@ impl Driver {
                 return;
             };
             self.queued_bytes -= request.size();
-            self.spawn(request, batch);
+            self.start(request, batch);
         }
     }
 
-    fn spawn(&mut self, request: RawRequest, batch: Option<u64>) {
+    fn start(&mut self, request: RawRequest, batch: Option<u64>) {
         let id = request.id.clone();
+        let mut serving = Serving::new(&self.shared, request);
+        // Without a task where it makes none wait, and where what it answers has room.
+        if serving.is_quick()
+            && self.out.len() < HIGH_WATER
+            && let Some(answer) = serving.begin()
+        {
+            if let Some(id) = id {
+                self.reply(&id, &answer, batch);
+            }
+            return;
+        }
         let shared = self.shared.clone();
-        let abort = self
-            .running
-            .spawn(async move { shared.keep(methods::serve(&shared, request).await) });
+        let work = async move { shared.keep(serving.await) };
+        let abort = self.running.spawn(work);
         self.jobs.insert(abort.id(), Job { id, batch, abort });
     }
 

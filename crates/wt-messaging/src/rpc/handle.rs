@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    pin::pin,
     sync::{Arc, Mutex},
 };
 
@@ -14,10 +13,11 @@ use wt_core::{BiStream, Session, SessionError};
 
 use super::{
     Answers, Batch, Call, CallError, Methods, RpcConfig, RpcEnd,
-    call::{limited, put_request},
+    call::put_request,
     driver::Driver,
     message::{self, ENVELOPE},
     multiplex,
+    pending::Limit,
     shared::{Carrier, Link, Shared, State},
 };
 
@@ -193,8 +193,11 @@ impl Rpc {
         }
         let (ids, mut frame) = batch.frame(self.config().batch)?;
         self.seal(&mut frame)?;
-        let answers = pin!(self.0.shared.exchange(&ids, frame));
-        let answers = limited(self.config().call_timeout, "a batch", answers).await?;
+        let limit = Limit {
+            what: "a batch",
+            after: self.config().call_timeout,
+        };
+        let answers = limit.keep(self.0.shared.exchange(&ids, frame)).await?;
         Ok(Answers::new(answers))
     }
 

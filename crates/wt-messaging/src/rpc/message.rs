@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::error::{RpcError, RpcErrorCode};
 use crate::serializer::{DecodeError, EncodeError, Json};
@@ -204,6 +205,15 @@ fn parse_item(text: &str, payload: &Bytes, strict: bool) -> Item {
         },
         _ => Item::Ignored,
     }
+}
+
+/// Reads the id of a call of ours, which is JSON; `None` when it is none.
+pub(super) fn call_id(json: &[u8]) -> Option<Uuid> {
+    let text = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    // As it was sent, or written in another way.
+    Uuid::try_parse_ascii(text)
+        .ok()
+        .or_else(|| Uuid::try_parse(&serde_json::from_slice::<String>(json).ok()?).ok())
 }
 
 /// Begins a frame whose length comes later, with room for a payload of that many bytes.

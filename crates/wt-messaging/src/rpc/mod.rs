@@ -41,7 +41,9 @@ mod handle;
 mod message;
 mod methods;
 mod multiplex;
+mod pending;
 mod record;
+mod serving;
 mod shared;
 mod wire;
 

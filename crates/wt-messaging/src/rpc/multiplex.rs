@@ -1,8 +1,9 @@
 //! RPC with a stream for each call.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use uuid::Uuid;
 use wt_core::{BiStream, RecvStream, Session};
@@ -10,7 +11,7 @@ use wt_core::{BiStream, RecvStream, Session};
 use super::{
     CallError, RpcEnd, RpcError, RpcErrorCode,
     message::{self, ENVELOPE, Incoming, Item},
-    methods,
+    serving::Serving,
     shared::{Answer, Kept, Shared},
     wire::{self, BatchReply},
 };
@@ -18,18 +19,11 @@ use crate::frame::Decoder;
 
 /// Serves the streams of the peer until the session ends or the sign to stop comes.
 pub(super) async fn run(shared: Arc<Shared>, session: Session, mut stop: watch::Receiver<bool>) {
-    let concurrency = shared.config.concurrency.max(1);
     let mut streams = JoinSet::new();
-    let end = loop {
-        tokio::select! {
-            _ = stop.changed() => break RpcEnd::Closed,
-            // Streams beyond wait in the session, which bounds them.
-            stream = session.accept_bi(), if streams.len() < concurrency => match stream {
-                Ok(stream) => drop(streams.spawn(serve(shared.clone(), stream))),
-                Err(end) => break RpcEnd::Session(end),
-            },
-            Some(_) = streams.join_next() => {}
-        }
+    let end = tokio::select! {
+        biased;
+        _ = stop.changed() => RpcEnd::Closed,
+        end = accept(&shared, &session, &mut streams) => end,
     };
     tracing::debug!(%end, "RPC ends");
     shared.refuse(&end);
@@ -37,8 +31,35 @@ pub(super) async fn run(shared: Arc<Shared>, session: Session, mut stop: watch::
     shared.over(end);
 }
 
+/// Serves streams until the session ends.
+async fn accept(shared: &Arc<Shared>, session: &Session, streams: &mut JoinSet<()>) -> RpcEnd {
+    let concurrency = shared.config.concurrency.max(1);
+    loop {
+        let stream = tokio::select! {
+            biased;
+            // Streams beyond wait in the session, which bounds them.
+            stream = session.accept_bi(), if streams.len() < concurrency => stream,
+            Some(_) = streams.join_next() => continue,
+        };
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(end) => return RpcEnd::Session(end),
+        };
+        // Without a task where it is likely to make none wait.
+        let here = shared.is_quick();
+        let mut serving = Box::pin(serve(shared.clone(), stream, here));
+        if !here || (&mut serving).now_or_never().is_none() {
+            streams.spawn(serving);
+        }
+        // A peer that never pauses must not keep the thread, nor the sign to stop from being seen.
+        tokio::task::consume_budget().await;
+    }
+}
+
 /// Serves one call. Whatever goes wrong with the stream, its caller learns by the same stream.
-async fn serve(shared: Arc<Shared>, stream: BiStream) {
+///
+/// It begins `here`, or in a task of its own; begun here, it waits before anything that may take long.
+async fn serve(shared: Arc<Shared>, stream: BiStream, here: bool) {
     let (mut send, mut recv) = stream.split();
     let config = &shared.config;
     let request = payload(&mut recv, config.max_message_size);
@@ -55,12 +76,13 @@ async fn serve(shared: Arc<Shared>, stream: BiStream) {
         Incoming::One(item) => usize::from(item.is_answered()),
         Incoming::Batch(items) => items.iter().filter(|item| item.is_answered()).count(),
     };
-    let work = answer(&shared, incoming, expected);
+    let work = answer(&shared, incoming, expected, here);
     let reply = if expected == 0 {
         // The caller of a notification does not wait.
         work.await
     } else {
         tokio::select! {
+            biased;
             reply = work => reply,
             // The caller gave up, or the session is over.
             _ = send.stopped() => return,
@@ -81,12 +103,13 @@ async fn answer(
     shared: &Arc<Shared>,
     incoming: Incoming,
     expected: usize,
+    here: bool,
 ) -> Option<(BytesMut, Vec<Kept>)> {
     let config = &shared.config;
     let mut frame = message::frame(ENVELOPE);
     match incoming {
         Incoming::One(item) => {
-            let (id, outcome, kept) = item_answer(shared, item).await?;
+            let (id, outcome, kept) = item_answer(shared, item, here).await?;
             let max = config.max_message_size;
             wire::reply(&mut frame, config.strict, max, &id, &outcome);
             Some((frame, vec![kept]))
@@ -96,7 +119,7 @@ async fn answer(
             let mut all = None;
             let mut waiting = Vec::new();
             for item in items {
-                if let Some((id, outcome, kept)) = item_answer(shared, item).await {
+                if let Some((id, outcome, kept)) = item_answer(shared, item, here).await {
                     all = replies.add(&id, &outcome);
                     waiting.push(kept);
                 }
@@ -107,11 +130,19 @@ async fn answer(
     }
 }
 
-async fn item_answer(shared: &Arc<Shared>, item: Item) -> Option<(Bytes, Answer, Kept)> {
+async fn item_answer(
+    shared: &Arc<Shared>,
+    item: Item,
+    here: bool,
+) -> Option<(Bytes, Answer, Kept)> {
     match item {
         Item::Request(request) => {
             let id = request.id.clone();
-            let outcome = methods::serve(shared, request).await;
+            let serving = Serving::new(shared, request);
+            if here && !serving.is_quick() {
+                step_aside().await;
+            }
+            let outcome = serving.await;
             let (outcome, kept) = shared.keep(outcome);
             Some((id?, outcome, kept))
         }
@@ -122,6 +153,19 @@ async fn item_answer(shared: &Arc<Shared>, item: Item) -> Option<(Bytes, Answer,
         }
         Item::Response { .. } | Item::Ignored => None,
     }
+}
+
+/// Goes on in a task, if it does not run in one yet.
+async fn step_aside() {
+    let mut aside = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut aside, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Makes calls on a stream of their own. Dropped, it tells the peer by stopping the stream.
@@ -156,8 +200,7 @@ pub(super) async fn exchange(
         let Item::Response { id, outcome } = item else {
             return Err(CallError::NoAnswer);
         };
-        let id: Option<&str> = serde_json::from_slice(&id).ok();
-        let id = id.and_then(|id| Uuid::try_parse(id).ok());
+        let id = message::call_id(&id);
         match (ids.iter().position(|call| Some(*call) == id), outcome) {
             (Some(at), outcome) => answers[at] = Some(outcome),
             // An error about the message as a whole.

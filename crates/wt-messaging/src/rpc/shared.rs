@@ -1,16 +1,21 @@
 //! What the handles, the driver and the handlers of RPC share, and calls that wait for their answers.
 
 use std::{
-    collections::HashMap,
     fmt::Write as _,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
+    task::Poll,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, mpsc, mpsc::error::TrySendError, oneshot, watch},
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 use wt_core::Session;
 
@@ -19,6 +24,7 @@ use super::{
     handle::Handle,
     message::{self, CANCEL, ENVELOPE},
     multiplex,
+    pending::{Limit, OutOfTime, Pending},
 };
 
 /// The JSON of a result, or the error that the peer answered with.
@@ -35,6 +41,8 @@ pub(super) struct Shared {
     answers: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
     state: watch::Sender<State>,
+    /// The handler that ran last was done at once.
+    quick: AtomicBool,
     /// What messages of ours begin with, as those of PyWebTransport do.
     label: String,
     pub(super) handle: OnceLock<Weak<Handle>>,
@@ -51,7 +59,7 @@ pub(super) enum Carrier {
 /// The way to the driver of a stream and back.
 pub(super) struct Link {
     pub(super) commands: mpsc::Sender<BytesMut>,
-    pub(super) pending: Mutex<HashMap<Uuid, oneshot::Sender<Answer>>>,
+    pub(super) pending: Mutex<Pending>,
 }
 
 /// Room that an answer takes until this is dropped.
@@ -103,6 +111,7 @@ impl Shared {
             stop,
             answers: Arc::default(),
             state: watch::Sender::new(State::Open),
+            quick: AtomicBool::new(false),
             label,
             handle: OnceLock::new(),
             config,
@@ -115,6 +124,15 @@ impl Shared {
     /// Ends RPC.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Returns whether the next handler is likely to be done at once, as far as one can tell without knowing which.
+    pub(super) fn is_quick(&self) -> bool {
+        self.quick.load(Relaxed)
+    }
+
+    pub(super) fn set_quick(&self, quick: bool) {
+        set(&self.quick, quick);
     }
 
     /// Puts the session before messages of the library, as PyWebTransport does.
@@ -140,7 +158,7 @@ impl Shared {
     /// Gives up the calls that wait for answers.
     pub(super) fn forget(&self) {
         if let Carrier::Stream(link) = &self.carrier {
-            lock(&link.pending).clear();
+            lock(&link.pending).forget_all();
         }
     }
 
@@ -190,17 +208,31 @@ impl Shared {
         let Carrier::Stream(link) = &self.carrier else {
             return;
         };
-        let id: Option<&str> = serde_json::from_slice(id).ok();
-        let call = id
-            .and_then(|id| Uuid::try_parse(id).ok())
-            .and_then(|id| lock(&link.pending).remove(&id));
-        match (call, answer) {
-            // The call may have been given up this moment.
-            (Some(call), answer) => drop(call.send(answer)),
-            (None, Err(error)) => {
+        let unknown = match message::call_id(id) {
+            Some(id) => lock(&link.pending).answered(&id, answer),
+            None => Err(answer),
+        };
+        match unknown {
+            Ok(()) => {}
+            Err(Err(error)) => {
                 tracing::warn!(%error, "the peer sent an error that answers no call")
             }
-            (None, Ok(_)) => tracing::debug!("an answer came that nobody waits for"),
+            Err(Ok(_)) => tracing::debug!("an answer came that nobody waits for"),
+        }
+    }
+
+    /// Returns when to look for calls that are [out of time](Self::expire).
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.carrier {
+            Carrier::Stream(link) => lock(&link.pending).due(),
+            Carrier::Session(_) => None,
+        }
+    }
+
+    /// Ends the calls that are out of time.
+    pub(super) fn expire(&self) {
+        if let Carrier::Stream(link) = &self.carrier {
+            lock(&link.pending).expire(Instant::now());
         }
     }
 
@@ -233,20 +265,37 @@ impl Shared {
     }
 
     /// Sends the sealed frame of a call and waits for its answer.
-    pub(super) async fn call(&self, id: Uuid, frame: BytesMut) -> Result<Answer, CallError> {
+    pub(super) async fn call(
+        &self,
+        id: Uuid,
+        frame: BytesMut,
+        limit: Limit<'_>,
+    ) -> Result<Answer, CallError> {
         let ids = [id];
         let Carrier::Stream(link) = &self.carrier else {
             // A future of its own: it is large, and calls on one stream need not carry it about.
-            let answers = Box::pin(self.exchange(&ids, frame)).await?;
+            let answers = limit.keep(Box::pin(self.exchange(&ids, frame))).await?;
             return answers.into_iter().next().ok_or(CallError::NoAnswer);
         };
-        let _permit = self.permits(1).await?;
+        let deadline = limit.deadline();
+        let _permit = match self.permits.try_acquire() {
+            Ok(permit) => Some(permit),
+            Err(_) => until(deadline, limit, self.permits(1)).await?,
+        };
         let mut waiting = Waiting::new(self, link, &ids);
-        let answer = waiting.expect(id);
-        waiting.send(frame).await?;
-        let answer = answer.await.map_err(|_| self.why())?;
-        waiting.answered();
-        Ok(answer)
+        let answer = waiting.expect(id, deadline);
+        until(deadline, limit, waiting.send(frame)).await?;
+        match answer.await {
+            Ok(Ok(answer)) => {
+                waiting.answered();
+                Ok(answer)
+            }
+            Ok(Err(OutOfTime)) => {
+                waiting.cancel(&id);
+                Err(limit.error())
+            }
+            Err(_) => Err(self.why().into()),
+        }
     }
 
     /// Sends a sealed frame and waits for the answers to `ids`.
@@ -259,11 +308,15 @@ impl Shared {
         match &self.carrier {
             Carrier::Stream(link) => {
                 let mut waiting = Waiting::new(self, link, ids);
-                let answers: Vec<_> = ids.iter().map(|id| waiting.expect(*id)).collect();
+                let answers: Vec<_> = ids.iter().map(|id| waiting.expect(*id, None)).collect();
                 waiting.send(frame).await?;
                 let mut results = Vec::with_capacity(answers.len());
                 for answer in answers {
-                    results.push(answer.await.map_err(|_| self.why())?);
+                    match answer.await {
+                        Ok(Ok(answer)) => results.push(answer),
+                        // Who waits for several has a clock for all of them.
+                        Ok(Err(OutOfTime)) | Err(_) => return Err(self.why().into()),
+                    }
                 }
                 waiting.answered();
                 Ok(results)
@@ -314,22 +367,39 @@ impl<'a> Waiting<'a> {
     }
 
     /// Has an answer come to here.
-    fn expect(&self, id: Uuid) -> oneshot::Receiver<Answer> {
-        let (sender, receiver) = oneshot::channel();
-        lock(&self.link.pending).insert(id, sender);
-        receiver
+    fn expect(
+        &self,
+        id: Uuid,
+        deadline: Option<Instant>,
+    ) -> oneshot::Receiver<Result<Answer, OutOfTime>> {
+        lock(&self.link.pending).expect(id, deadline)
     }
 
     async fn send(&mut self, frame: BytesMut) -> Result<(), CallError> {
-        let sent = self.link.commands.send(frame).await;
-        sent.map_err(|_| self.shared.why())?;
-        self.sent = true;
-        Ok(())
+        let sent = match self.link.commands.try_send(frame) {
+            Ok(()) => true,
+            Err(TrySendError::Full(frame)) => self.link.commands.send(frame).await.is_ok(),
+            Err(TrySendError::Closed(_)) => false,
+        };
+        self.sent = sent;
+        sent.then_some(()).ok_or_else(|| self.shared.why().into())
     }
 
     /// Has nothing taken back: all answers are there.
     fn answered(mut self) {
         self.ids = &[];
+    }
+
+    /// Tells the peer that the answer to a call is not wanted any more.
+    fn cancel(&self, id: &Uuid) {
+        let mut frame = message::frame(ENVELOPE);
+        let strict = self.shared.config.strict;
+        let params = |out: &mut BytesMut| write!(out, "{{\"id\": \"{id}\"}}");
+        // Writing to memory does not fail.
+        let _ = message::request(&mut frame, strict, None, CANCEL, params);
+        message::seal(&mut frame);
+        // The peer does without the word when there is no room for it.
+        let _ = self.link.commands.try_send(frame);
     }
 }
 
@@ -339,25 +409,39 @@ impl Drop for Waiting<'_> {
             return;
         }
         let mut pending = lock(&self.link.pending);
-        let given_up: Vec<_> = self
-            .ids
-            .iter()
-            .filter(|id| pending.remove(id).is_some())
-            .collect();
+        let given_up: Vec<_> = self.ids.iter().filter(|id| pending.forget(id)).collect();
         drop(pending);
-        if !self.sent {
-            return;
+        if self.sent {
+            for id in given_up {
+                self.cancel(id);
+            }
         }
-        for id in given_up {
-            let mut frame = message::frame(ENVELOPE);
-            let strict = self.shared.config.strict;
-            let params = |out: &mut BytesMut| write!(out, "{{\"id\": \"{id}\"}}");
-            // Writing to memory does not fail.
-            let _ = message::request(&mut frame, strict, None, CANCEL, params);
-            message::seal(&mut frame);
-            // The peer does without the word when there is no room for it.
-            let _ = self.link.commands.try_send(frame);
-        }
+    }
+}
+
+/// Waits for `work` until `deadline`.
+async fn until<T>(
+    deadline: Option<Instant>,
+    limit: Limit<'_>,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let mut work = pin!(work);
+    // Mostly there is nothing to wait for, and then no need for a clock.
+    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+        return done;
+    }
+    match deadline {
+        None => work.await,
+        Some(deadline) => timeout_at(deadline, work)
+            .await
+            .unwrap_or_else(|_| Err(limit.error())),
+    }
+}
+
+/// Sets a flag that mostly stays as it is, and that other threads look at.
+pub(super) fn set(flag: &AtomicBool, to: bool) {
+    if flag.load(Relaxed) != to {
+        flag.store(to, Relaxed);
     }
 }
 

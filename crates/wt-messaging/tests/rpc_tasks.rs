@@ -1,0 +1,118 @@
+//! Where handlers of RPC run, and how long calls wait.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use common::{Pair, pair, within};
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, mpsc};
+use wt_messaging::rpc::{Methods, Rpc, RpcConfig};
+
+/// Both forms: one end serves, the other only calls.
+async fn forms(pair: &Pair, methods: Methods) -> [(Rpc, Rpc); 2] {
+    let config = RpcConfig::new();
+    let (server, client) = pair.stream().await;
+    let single = (
+        Rpc::on_stream(&pair.server, server, methods.clone(), config.clone()),
+        Rpc::on_stream(&pair.client, client, Methods::new(), config.clone()),
+    );
+    let server = Rpc::over_session(&pair.server, methods, config.clone());
+    let client = Rpc::over_session(&pair.client, Methods::new(), config);
+    [single, (server, client)]
+}
+
+#[tokio::test]
+async fn quick_handlers_share_a_task_and_slow_ones_have_their_own() {
+    let pair = pair().await;
+    // Says in which task it runs.
+    let methods = Methods::new().method("work", |millis: u64| async move {
+        if millis > 0 {
+            std::thread::sleep(Duration::from_millis(millis));
+        }
+        Ok(tokio::task::id().to_string())
+    });
+    for (_server, client) in forms(&pair, methods).await {
+        let work =
+            async |millis: u64| -> String { within(client.call("work", (millis,))).await.unwrap() };
+        let shared = within(async {
+            loop {
+                // On a busy machine any of them may take long.
+                let (first, second) = (work(0).await, work(0).await);
+                if first == second {
+                    break first;
+                }
+            }
+        })
+        .await;
+        assert_eq!(work(5).await, shared, "nobody knew that it takes long");
+        let own = work(5).await;
+        assert_ne!(own, shared);
+        assert_ne!(work(5).await, own, "each has its own");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_begins_to_wait_holds_up_no_other() {
+    let pair = pair().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (begun, mut beginning) = mpsc::channel(8);
+    let inner = gate.clone();
+    let methods = Methods::new().method("work", move |waits: bool| {
+        let (gate, begun) = (inner.clone(), begun.clone());
+        async move {
+            if waits {
+                let _ = begun.try_send(());
+                gate.acquire().await?.forget();
+            }
+            Ok(waits)
+        }
+    });
+    for (_server, client) in forms(&pair, methods).await {
+        let work = |waits: bool| within(client.call::<bool>("work", (waits,)));
+        for _ in 0..3 {
+            assert!(!work(false).await.unwrap());
+        }
+        let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(work(true))).collect();
+        for _ in 0..3 {
+            within(beginning.recv()).await.unwrap();
+            assert!(!work(false).await.unwrap());
+        }
+        gate.add_permits(3);
+        for call in join_all(waiting).await {
+            assert!(call.unwrap().unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_call_has_its_own_time() {
+    let pair = pair().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let inner = gate.clone();
+    let methods = Methods::new().method("gate", move || {
+        let gate = inner.clone();
+        async move {
+            gate.acquire().await?.forget();
+            Ok(())
+        }
+    });
+    for (_server, client) in forms(&pair, methods).await {
+        let call = |millis: Option<u64>| {
+            let limit = millis.map(Duration::from_millis);
+            tokio::spawn(client.call::<()>("gate", ()).timeout(limit).into_future())
+        };
+        let (never, long) = (call(None), call(Some(3_600_000)));
+        // A shorter time than all before, then a longer one, and one that was over before it began.
+        for millis in [50, 100, 0] {
+            let error = within(call(Some(millis))).await.unwrap().unwrap_err();
+            assert!(error.is_timeout(), "{error}");
+            assert!(!never.is_finished() && !long.is_finished());
+        }
+        gate.add_permits(2);
+        within(never).await.unwrap().unwrap();
+        within(long).await.unwrap().unwrap();
+    }
+}
