@@ -34,11 +34,11 @@ pub struct TransportConfig {
     /// Bytes on all streams of a connection that were written and not acknowledged yet; writes wait beyond it.
     /// Default: 10,000,000.
     pub send_window: u64,
-    /// Bidirectional streams that the peer may have open. Default: 16, growing to 1280 while
+    /// Bidirectional streams that the peer may have open. Default: 12, growing to 1280 while
     /// they are used.
     #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub streams_bidi: StreamCredit,
-    /// Unidirectional streams that the peer may have open. Default: 16, growing to 1280 while
+    /// Unidirectional streams that the peer may have open. Default: 12, growing to 1280 while
     /// they are used.
     ///
     /// HTTP/3 itself takes three of them.
@@ -250,7 +250,7 @@ pub enum Congestion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamCredit {
-    /// Streams at the start of a connection. Default: 16; a connection that uses them has 64 a round trip later, and
+    /// Streams at the start of a connection. Default: 12; a connection that uses them has 48 a round trip later, and
     /// so on.
     pub initial: u64,
     /// Streams that the credit grows to. QUIC announces streams that ended only when they are an eighth of it, so a peer
@@ -267,7 +267,9 @@ impl StreamCredit {
 
 impl Default for StreamCredit {
     fn default() -> Self {
-        Self::new(16, 1280)
+        // QUIC keeps a table of what the peer may open: 12 of each kind take half the room of 16, and leave some for
+        // what is opened here.
+        Self::new(12, 1280)
     }
 }
 
