@@ -24,12 +24,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, stream::FuturesUnordered};
 use tokio::time::Sleep;
-use wt_proto::{
-    ProtocolViolation, SessionId, Side, StreamId,
-    connection::{Action, Critical, Target},
-};
+use wt_proto::{ProtocolViolation, SessionId, Side, StreamId, connection::Target};
 
-use self::ending::Leaving;
+use self::{critical::CriticalStreams, ending::Leaving};
 use super::{
     inner::{Chore, Inner},
     io::{Io, Parked},
@@ -125,9 +122,6 @@ impl Drop for Driver {
     }
 }
 
-type Opening =
-    Pin<Box<dyn Future<Output = Result<[quinn::SendStream; 3], quinn::ConnectionError>> + Send>>;
-
 /// What the driver knows. Whoever does a round has it to himself.
 pub(super) struct Driver {
     inner: Arc<Inner>,
@@ -139,17 +133,13 @@ pub(super) struct Driver {
     datagrams: Arriving<Bytes>,
     /// How the connection ended.
     over: Option<ConnectionError>,
-    streams: HashMap<Key, Io>,
-    /// Request streams among them.
-    requests: usize,
+    critical: CriticalStreams,
+    /// Request streams, boxed, since a map makes room for several at once and most connections have one.
+    requests: HashMap<StreamId, Box<Io>>,
     parked: HashMap<StreamId, Parked>,
     /// When the headers have to be whole of which a part has arrived.
     headers_due: BTreeSet<(Instant, StreamId)>,
     chores: FuturesUnordered<Chore>,
-    /// Our three critical streams, while they are being opened.
-    opening: Option<Opening>,
-    /// What is to be sent on them as soon as they are open.
-    waiting: Vec<(Critical, Action)>,
     /// Sessions whose credit waits for earlier output on their CONNECT stream.
     held_credit: Vec<SessionId>,
     ready: Vec<Key>,
@@ -163,20 +153,10 @@ pub(super) struct Driver {
 
 impl Driver {
     fn new(inner: Arc<Inner>) -> Self {
-        let quic = inner.quic().clone();
-        let side = if quic.side() == quinn::Side::Client {
+        let side = if inner.quic().side() == quinn::Side::Client {
             Side::Client
         } else {
             Side::Server
-        };
-        let opener = quic.clone();
-        let opening = async move {
-            // One after the other: some peers insist that the control stream comes first.
-            Ok([
-                opener.open_uni().await?,
-                opener.open_uni().await?,
-                opener.open_uni().await?,
-            ])
         };
         Self {
             waker: inner.ready.clone().into(),
@@ -190,15 +170,13 @@ impl Driver {
                 (quic.read_datagram().await, quic)
             }),
             over: None,
+            critical: CriticalStreams::new(&inner),
             inner,
             side,
-            streams: HashMap::new(),
-            requests: 0,
+            requests: HashMap::new(),
             parked: HashMap::new(),
             headers_due: BTreeSet::new(),
             chores: FuturesUnordered::new(),
-            opening: Some(Box::pin(opening)),
-            waiting: Vec::new(),
             held_credit: Vec::new(),
             ready: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -229,20 +207,10 @@ impl Driver {
         self.check(result)
     }
 
-    fn insert(
-        &mut self,
-        key: Key,
-        send: Option<quinn::SendStream>,
-        recv: Option<quinn::RecvStream>,
-    ) {
-        let io = Io::new(self.inner.ready.waker(key), send, recv);
-        self.look_after(key, io);
-    }
-
-    fn look_after(&mut self, key: Key, io: Io) {
+    /// Takes a request stream.
+    fn look_after(&mut self, id: StreamId, io: Io) {
         io.nudge();
-        self.requests += usize::from(matches!(key, Key::Request(_)));
-        self.streams.insert(key, io);
+        self.requests.insert(id, Box::new(io));
     }
 
     // ---- datagrams
@@ -351,8 +319,7 @@ impl Driver {
         let progress = !ready.is_empty();
         for key in ready.drain(..) {
             match key {
-                Key::Peer(which) => self.poll_critical(which)?,
-                Key::Own(which) => self.poll_own(which)?,
+                Key::Critical => self.poll_critical()?,
                 Key::Request(id) => self.poll_request(id)?,
                 Key::Parked(id) => self.poll_parked(id)?,
             }
@@ -370,7 +337,7 @@ impl Driver {
         }
         let mut state = lock(&self.inner.state);
         for id in due {
-            match self.streams.get(&Key::Request(id.stream_id())) {
+            match self.requests.get(&id.stream_id()) {
                 Some(io) if !io.is_flushed() => self.held_credit.push(id),
                 _ => self.inner.announce_credit(&mut state, id),
             }
@@ -382,15 +349,15 @@ impl Driver {
         let inner = self.inner.clone();
         let mut state = lock(&inner.state);
         for (id, io) in std::mem::take(&mut state.opened) {
-            self.look_after(Key::Request(id), io);
+            self.look_after(id, io);
         }
         let mut progress = false;
         while let Some(transmit) = state.proto.poll_transmit() {
             progress = true;
             match transmit.target {
-                Target::Critical(which) => self.own(which, transmit.action),
+                Target::Critical(which) => self.critical.push(which, transmit.action),
                 Target::Request(id) => {
-                    if let Some(io) = self.streams.get_mut(&Key::Request(id)) {
+                    if let Some(io) = self.requests.get_mut(&id) {
                         io.push(transmit.action);
                     }
                 }

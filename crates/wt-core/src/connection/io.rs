@@ -14,7 +14,9 @@ use wt_proto::{ErrorCode, connection::Action};
 
 use crate::stream::{code_of, quic_code};
 
-type Stopped = Pin<Box<dyn Future<Output = Result<Option<VarInt>, quinn::StoppedError>> + Send>>;
+/// Ends when the peer stops reading a stream.
+pub(super) type Stopped =
+    Pin<Box<dyn Future<Output = Result<Option<VarInt>, quinn::StoppedError>> + Send>>;
 
 /// What reading a stream gave.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) enum Read {
     Lost,
 }
 
-/// A request stream, or one of the critical streams, of which only one half is used.
+/// A request stream.
 pub(super) struct Io {
     waker: Waker,
     send: Option<quinn::SendStream>,
@@ -50,13 +52,8 @@ impl Io {
         send: Option<quinn::SendStream>,
         recv: Option<quinn::RecvStream>,
     ) -> Self {
-        if let Some(send) = &send {
-            // SETTINGS, answers and credit go before any data, whatever its priority.
-            let _ = send.set_priority(i32::MAX);
-        }
-        let stopped = send
-            .as_ref()
-            .map(|send| Box::pin(send.stopped()) as Stopped);
+        send.iter().for_each(prioritise);
+        let stopped = send.as_ref().map(stopped);
         Self {
             waker,
             send,
@@ -136,53 +133,79 @@ impl Io {
 
     /// Writes bytes; gives back what QUIC does not take now.
     fn write(&mut self, bytes: Bytes) -> Option<Bytes> {
-        let mut cx = Context::from_waker(&self.waker);
-        let mut chunks = [bytes];
-        loop {
-            let send = self.send.as_mut()?;
-            let polled = pin!(send.write_chunks(&mut chunks)).poll(&mut cx);
-            match polled {
-                Poll::Pending => {
-                    let [rest] = chunks;
-                    return Some(rest);
-                }
-                Poll::Ready(Ok(_)) if !chunks.iter().all(Bytes::is_empty) => {}
-                // An error shows as the end of the stream or of the connection.
-                Poll::Ready(_) => return None,
-            }
-        }
+        write(self.send.as_mut()?, &self.waker, bytes)
     }
 
     /// Reads the next chunk of up to `max` bytes. With 0, only the end of the stream is taken, and an
     /// empty chunk says that bytes are before it.
     pub(super) fn poll_read(&mut self, max: usize) -> Poll<Read> {
-        let Some(recv) = &mut self.recv else {
-            return Poll::Pending;
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        let read = match pin!(recv.read_chunk(max, true)).poll(&mut cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(Some(chunk))) => return Poll::Ready(Read::Data(chunk.bytes)),
-            Poll::Ready(Ok(None)) => Read::Fin,
-            Poll::Ready(Err(quinn::ReadError::Reset(code))) => Read::Reset(code_of(code)),
-            Poll::Ready(Err(_)) => Read::Lost,
-        };
-        self.recv = None;
-        Poll::Ready(read)
+        poll_read(&mut self.recv, &self.waker, max)
     }
 
     /// Looks whether the peer stopped reading.
     pub(super) fn poll_stopped(&mut self) -> Option<ErrorCode> {
-        let stopped = self.stopped.as_mut()?;
-        let mut cx = Context::from_waker(&self.waker);
-        match stopped.as_mut().poll(&mut cx) {
-            Poll::Pending => None,
-            Poll::Ready(result) => {
-                self.stopped = None;
-                result.ok().flatten().map(code_of)
-            }
+        poll_stopped(&mut self.stopped, &self.waker)
+    }
+}
+
+/// Has SETTINGS, answers and credit go before any data, whatever its priority.
+pub(super) fn prioritise(send: &quinn::SendStream) {
+    let _ = send.set_priority(i32::MAX);
+}
+
+pub(super) fn stopped(send: &quinn::SendStream) -> Stopped {
+    Box::pin(send.stopped())
+}
+
+/// Does what [`Io::poll_stopped`] does.
+pub(super) fn poll_stopped(stopped: &mut Option<Stopped>, waker: &Waker) -> Option<ErrorCode> {
+    let mut cx = Context::from_waker(waker);
+    match stopped.as_mut()?.as_mut().poll(&mut cx) {
+        Poll::Pending => None,
+        Poll::Ready(result) => {
+            *stopped = None;
+            result.ok().flatten().map(code_of)
         }
     }
+}
+
+/// Writes bytes; gives back what QUIC does not take now.
+pub(super) fn write(send: &mut quinn::SendStream, waker: &Waker, bytes: Bytes) -> Option<Bytes> {
+    let mut cx = Context::from_waker(waker);
+    let mut chunks = [bytes];
+    loop {
+        let polled = pin!(send.write_chunks(&mut chunks)).poll(&mut cx);
+        match polled {
+            Poll::Pending => {
+                let [rest] = chunks;
+                return Some(rest);
+            }
+            Poll::Ready(Ok(_)) if !chunks.iter().all(Bytes::is_empty) => {}
+            // An error shows as the end of the stream or of the connection.
+            Poll::Ready(_) => return None,
+        }
+    }
+}
+
+/// Does what [`Io::poll_read`] does. A stream that is over is taken away.
+pub(super) fn poll_read(
+    recv: &mut Option<quinn::RecvStream>,
+    waker: &Waker,
+    max: usize,
+) -> Poll<Read> {
+    let Some(reading) = recv else {
+        return Poll::Pending;
+    };
+    let mut cx = Context::from_waker(waker);
+    let read = match pin!(reading.read_chunk(max, true)).poll(&mut cx) {
+        Poll::Pending => return Poll::Pending,
+        Poll::Ready(Ok(Some(chunk))) => return Poll::Ready(Read::Data(chunk.bytes)),
+        Poll::Ready(Ok(None)) => Read::Fin,
+        Poll::Ready(Err(quinn::ReadError::Reset(code))) => Read::Reset(code_of(code)),
+        Poll::Ready(Err(_)) => Read::Lost,
+    };
+    *recv = None;
+    Poll::Ready(read)
 }
 
 /// A stream of the peer whose header has not arrived whole.

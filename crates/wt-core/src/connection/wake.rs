@@ -1,6 +1,6 @@
 //! Which of the driver's streams can go on, and who is woken for them.
 //!
-//! Each stream that the driver reads has a waker of its own, which puts the stream's key on a list
+//! Each stream that the driver reads has a waker of its own, the critical ones one together, which puts the key on a list
 //! and has a round done: by a task that waits for what it may bring, or by the driver. So a round
 //! looks only at streams with something to do, however many there are.
 
@@ -13,18 +13,16 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use wt_proto::{StreamId, connection::Critical};
+use wt_proto::StreamId;
 
 use super::lookout::Lookout;
 use crate::lock::lock;
 
-/// A stream that the driver reads.
+/// A stream that the driver reads, or all critical streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
-    /// A critical stream of the peer.
-    Peer(Critical),
-    /// A critical stream of ours.
-    Own(Critical),
+    /// The critical streams of both sides.
+    Critical,
     /// A request stream.
     Request(StreamId),
     /// A stream whose header has not arrived whole.

@@ -9,10 +9,7 @@ use std::{
 use futures_util::FutureExt;
 use wt_proto::{ErrorCode, Side, coding, connection::Action};
 
-use super::{
-    super::{inner::State, wake::Key},
-    Driver, Step,
-};
+use super::{super::inner::State, Driver, Step};
 use crate::lock::lock;
 
 /// The last moments of a connection.
@@ -53,7 +50,7 @@ impl Driver {
         let parked = self.headers_due.first().map(|(due, _)| *due);
         let mut state = lock(&self.inner.state);
         while let Some((_, id)) = state.closing.front()
-            && !self.streams.contains_key(&Key::Request(*id))
+            && !self.requests.contains_key(id)
         {
             state.closing.pop_front();
         }
@@ -81,7 +78,7 @@ impl Driver {
         let since = state.idle_since?;
         let limits = self.inner.limits();
         // The peer has to learn how its last session ended.
-        let words = if self.requests > 0 {
+        let words = if !self.requests.is_empty() {
             limits.close_timeout
         } else {
             Duration::ZERO
@@ -116,7 +113,7 @@ impl Driver {
             && due <= now
         {
             state.closing.pop_front();
-            if let Some(io) = self.streams.get_mut(&Key::Request(id)) {
+            if let Some(io) = self.requests.get_mut(&id) {
                 io.push(Action::Reset(ErrorCode::WT_SESSION_GONE));
                 io.push(Action::Stop(ErrorCode::WT_SESSION_GONE));
             }
@@ -142,7 +139,7 @@ impl Driver {
         let now = Instant::now();
         let limit = self.inner.limits().close_timeout;
         let until = *self.closing_until.get_or_insert_with(|| now + limit);
-        let over = (self.requests == 0 || now >= until) && self.leaving.is_none();
+        let over = (self.requests.is_empty() || now >= until) && self.leaving.is_none();
         if over {
             self.leave(now);
         }
@@ -182,12 +179,10 @@ impl Driver {
             // It was closed here for a violation.
             return;
         }
-        let requests: Vec<_> = self.streams.keys().copied().collect();
-        for key in requests {
-            if let Key::Request(id) = key {
-                // A violation does not matter any more.
-                let _ = self.poll_request(id);
-            }
+        let requests: Vec<_> = self.requests.keys().copied().collect();
+        for id in requests {
+            // A violation does not matter any more.
+            let _ = self.poll_request(id);
         }
     }
 

@@ -148,7 +148,7 @@ impl Driver {
             }
             UniRole::Critical(which) => {
                 self.inner.remote_stream_ended(Dir::Uni);
-                self.insert(Key::Peer(which), None, Some(recv));
+                self.insert_critical(which, recv);
                 for part in body {
                     if !part.is_empty() {
                         self.critical_data(which, part)?;

@@ -24,7 +24,8 @@ impl Driver {
         if self.side == Side::Client {
             return self.check(Err(ProtocolViolation::UnexpectedServerStream));
         }
-        self.insert(Key::Request(id), send, Some(recv));
+        let waker = self.inner.ready.waker(Key::Request(id));
+        self.look_after(id, Io::new(waker, send, Some(recv)));
         self.proto(|proto| {
             proto.handle_request_opened(id, Instant::now());
             proto.handle_request_data(id, first)
@@ -33,18 +34,16 @@ impl Driver {
 
     /// Writes, reads and looks after a request stream.
     pub(super) fn poll_request(&mut self, id: StreamId) -> Step {
-        let key = Key::Request(id);
-        let Some(mut io) = self.streams.remove(&key) else {
+        let Some(mut io) = self.requests.remove(&id) else {
             return Ok(());
         };
         let result = self.serve_request(id, &mut io);
         if io.is_over() {
-            self.requests -= 1;
             if self.side == Side::Server {
                 self.inner.remote_stream_ended(Dir::Bi);
             }
         } else {
-            self.streams.insert(key, io);
+            self.requests.insert(id, io);
         }
         result
     }
