@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::runtime::Handle;
-use wt_proto::{ErrorCode, InitialLimits, Side};
+use wt_proto::{DialectSet, ErrorCode, InitialLimits, Side};
 
 use crate::{
     config::{ClientConfig, Limits, ServerConfig, SessionConfig, TransportConfig},
@@ -40,7 +40,7 @@ pub struct Endpoint(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     quic: quinn::Endpoint,
-    origin: Origin,
+    origin: Arc<Origin>,
     /// Has a place for each connection of a server, and for those who want to become one.
     gate: Arc<Gate>,
     client: Option<quinn::ClientConfig>,
@@ -66,8 +66,10 @@ fn origin(
     transport: &TransportConfig,
     session: &SessionConfig,
     limits: &Limits,
-) -> Origin {
+    dialects: DialectSet,
+) -> Arc<Origin> {
     let mut proto = wt_proto::connection::Config::new(side);
+    proto.dialects = dialects;
     proto.max_sessions = limits.sessions_per_connection as u64;
     proto.max_field_section = limits.field_section_size;
     proto.head_timeout = limits.header_timeout;
@@ -81,17 +83,16 @@ fn origin(
     } else {
         InitialLimits::default()
     };
-    Origin {
+    Arc::new(Origin {
         limits: Arc::new(limits.clone()),
-        transport: Arc::new(transport.clone()),
+        transport: transport.clone(),
         auto_scale: session.auto_scale,
-        refusals: Arc::default(),
+        refusals: Default::default(),
         events: Emitter::new(),
-        totals: Arc::default(),
+        totals: Default::default(),
         lookout: Lookout::new(Handle::current()),
-        proto,
-        member: None,
-    }
+        proto: Arc::new(proto),
+    })
 }
 
 impl Endpoint {
@@ -135,13 +136,13 @@ impl Endpoint {
         qlog: Qlog,
         shares_port: bool,
     ) -> Self {
-        let mut origin = origin(
+        let origin = origin(
             Side::Server,
             &config.transport,
             &config.session,
             &config.limits,
+            config.dialects,
         );
-        origin.proto.dialects = config.dialects;
         Self(Arc::new(Shared {
             quic,
             gate: Arc::new(Gate::new(origin.limits.clone())),
@@ -165,13 +166,13 @@ impl Endpoint {
         let qlog = open_qlog(&config.transport, "client")?;
         let client = quic::client_config(config, &qlog)?;
         let quic = bind(config.bind, &config.transport, None)?;
-        let mut origin = origin(
+        let origin = origin(
             Side::Client,
             &config.transport,
             &config.session,
             &config.limits,
+            config.dialects,
         );
-        origin.proto.dialects = config.dialects;
         Ok(Self(Arc::new(Shared {
             quic,
             gate: Arc::new(Gate::new(origin.limits.clone())),
@@ -298,11 +299,9 @@ impl Endpoint {
                     continue;
                 }
             };
-            let mut origin = self.0.origin.clone();
-            origin.member = Some(place.member());
             return Some(Incoming {
                 incoming,
-                origin,
+                origin: self.0.origin.clone(),
                 place,
             });
         }
@@ -341,7 +340,7 @@ impl Endpoint {
             });
             error
         })?;
-        let inner = Inner::new(quic, self.0.origin.clone());
+        let inner = Inner::new(quic, self.0.origin.clone(), None);
         inner.tell_established();
         connection::drive(inner.clone(), None);
         Ok(Connection::new(inner))
@@ -469,7 +468,7 @@ fn bind(
 #[derive(Debug)]
 pub struct Incoming {
     incoming: quinn::Incoming,
-    origin: Origin,
+    origin: Arc<Origin>,
     place: Place,
 }
 
@@ -531,16 +530,11 @@ impl Incoming {
     /// [`ConnectionError`] when the handshake fails.
     pub async fn accept(self) -> Result<Connection, ConnectionError> {
         let peer = self.incoming.remote_address();
-        let Origin {
-            refusals,
-            events,
-            totals,
-            ..
-        } = self.origin.clone();
+        let origin = self.origin.clone();
         let result = self.handshake().await;
         if let Err(error) = &result {
-            count(&totals.connections_failed);
-            events.emit_with(|| Event::ConnectionFailed {
+            count(&origin.totals.connections_failed);
+            origin.events.emit_with(|| Event::ConnectionFailed {
                 remote: peer,
                 error: error.clone(),
             });
@@ -549,7 +543,7 @@ impl Incoming {
         if let Err(error) = &result
             && !matches!(error, ConnectionError::Violation(_))
         {
-            refusals.note(error.into(), peer, error);
+            origin.refusals.note(error.into(), peer, error);
         }
         result
     }
@@ -560,9 +554,9 @@ impl Incoming {
             Ok((quic, accepted)) => (quic, Some(accepted)),
             Err(connecting) => (connecting.await?, None),
         };
-        let inner = Inner::new(quic, self.origin);
-        let connection = Connection::new(inner.clone());
         let member = self.place.member();
+        let inner = Inner::new(quic, self.origin, Some(member.clone()));
+        let connection = Connection::new(inner.clone());
         connection::drive(inner.clone(), Some(self.place));
         if let Some(complete) = complete {
             complete.await;

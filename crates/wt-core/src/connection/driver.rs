@@ -51,19 +51,16 @@ type Step<T = ()> = Result<T, ConnectionError>;
 /// The first round is done at once: SETTINGS are with QUIC before its task sends the end of the handshake, and those of
 /// the peer, where they have come with it, are known to the caller.
 pub(crate) fn drive(inner: Arc<Inner>, place: Option<Place>) {
-    let mut driver = Box::pin(run(inner, place));
-    // A new task looks at everything once, whatever woke nobody before.
-    if (&mut driver).now_or_never().is_none() {
-        tokio::spawn(driver);
-    }
-}
-
-/// Runs a connection until it ends; it has its place among those of a server until then.
-async fn run(inner: Arc<Inner>, _place: Option<Place>) {
     let driver = Arc::new(Mutex::new(Driver::new(inner.clone())));
     inner.set_driver(Arc::downgrade(&driver));
     // Nothing has been looked at, and QUIC knows of no waker.
-    inner.ready.mark_all();
+    inner.do_now();
+    // A new task looks at everything once, whatever woke nobody before.
+    tokio::spawn(run(inner, driver, place));
+}
+
+/// Runs a connection until it ends; it has its place among those of a server until then.
+async fn run(inner: Arc<Inner>, driver: Arc<Mutex<Driver>>, _place: Option<Place>) {
     let error = poll_fn(|cx| {
         inner.ready.register(cx.waker());
         // Whoever is at it does what is due before it leaves.
@@ -139,7 +136,8 @@ pub(super) struct Driver {
     parked: HashMap<StreamId, Parked>,
     /// When the headers have to be whole of which a part has arrived.
     headers_due: BTreeSet<(Instant, StreamId)>,
-    chores: FuturesUnordered<Chore>,
+    /// Made when there is one.
+    chores: Option<FuturesUnordered<Chore>>,
     /// Sessions whose credit waits for earlier output on their CONNECT stream.
     held_credit: Vec<SessionId>,
     ready: Vec<Key>,
@@ -176,7 +174,7 @@ impl Driver {
             requests: HashMap::new(),
             parked: HashMap::new(),
             headers_due: BTreeSet::new(),
-            chores: FuturesUnordered::new(),
+            chores: None,
             held_credit: Vec::new(),
             ready: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -300,9 +298,12 @@ impl Driver {
         progress |= self.poll_ready()?;
         drop(answering);
         for chore in self.inner.take_chores() {
-            self.chores.push(chore);
+            self.chores.get_or_insert_default().push(chore);
         }
-        while let Poll::Ready(Some(())) = self.chores.poll_next_unpin(cx) {}
+        if let Some(chores) = &mut self.chores {
+            while let Poll::Ready(Some(())) = chores.poll_next_unpin(cx) {}
+            self.chores.take_if(|chores| chores.is_empty());
+        }
         // Before the timer, which is set to what this finds.
         progress |= self.poll_end();
         if let Poll::Ready(result) = self.poll_timer(cx) {

@@ -83,20 +83,18 @@ pub(super) struct State {
 }
 
 /// Where a connection comes from: what it needs of its endpoint.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) limits: Arc<Limits>,
-    pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) transport: TransportConfig,
     /// Whether the windows of sessions grow.
     pub(crate) auto_scale: bool,
-    pub(crate) refusals: Arc<refusal::Counters>,
+    pub(crate) refusals: refusal::Counters,
     /// Tells what happens on all connections of the endpoint.
     pub(crate) events: Emitter<TellEvent>,
-    pub(crate) totals: Arc<Totals>,
+    pub(crate) totals: Totals,
     pub(crate) lookout: Arc<Lookout>,
-    pub(crate) proto: wt_proto::connection::Config,
-    /// What the connection holds of its server.
-    pub(crate) member: Option<Arc<Member>>,
+    pub(crate) proto: Arc<wt_proto::connection::Config>,
 }
 
 /// What was told of a connection: its end comes behind its beginning, and not without.
@@ -111,7 +109,9 @@ pub(crate) struct Inner {
     /// Never that of another connection, as an address in memory would be.
     id: usize,
     quic: quinn::Connection,
-    origin: Origin,
+    origin: Arc<Origin>,
+    /// What the connection holds of its server.
+    member: Option<Arc<Member>>,
     pub(super) state: Mutex<State>,
     pub(super) ready: Arc<Ready>,
     driver: OnceLock<Weak<Mutex<Driver>>>,
@@ -153,7 +153,11 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
-    pub(crate) fn new(quic: quinn::Connection, origin: Origin) -> Arc<Self> {
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        origin: Arc<Origin>,
+        member: Option<Arc<Member>>,
+    ) -> Arc<Self> {
         let limits = &origin.limits;
         let early = EarlyLimits {
             streams: limits.early_streams,
@@ -176,10 +180,10 @@ impl Inner {
         };
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let id = NEXT.fetch_add(1, Relaxed);
-        let totals = origin.totals.clone();
         let inner = Arc::new(Self {
             id,
             quic,
+            member,
             state: Mutex::new(state),
             ready: Ready::new(origin.lookout.clone()),
             driver: OnceLock::new(),
@@ -205,7 +209,7 @@ impl Inner {
             past: Mutex::default(),
             origin,
         });
-        totals.registry.add(id, &inner);
+        inner.origin.totals.registry.add(id, &inner);
         inner
     }
 

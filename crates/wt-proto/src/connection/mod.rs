@@ -81,7 +81,7 @@ struct Peer {
 /// The state of one HTTP/3 connection; see the [module](self) for how to drive it.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
+    config: Arc<Config>,
     control: Control,
     peer: Option<Peer>,
     /// Whether the peer's transport parameters allow QUIC datagrams; `None` until known.
@@ -107,8 +107,11 @@ pub struct Connection {
 
 impl Connection {
     /// Creates a connection; its control and QPACK streams and its SETTINGS are ready to be sent.
+    ///
+    /// Connections may share a configuration.
     #[must_use]
-    pub fn new(config: Config, now: Instant) -> Self {
+    pub fn new(config: impl Into<Arc<Config>>, now: Instant) -> Self {
+        let config = config.into();
         let mut out = Queues::default();
         let grease = config.grease;
         let mut control = BytesMut::new();

@@ -105,7 +105,7 @@ impl Inner {
                 _ => {}
             }
         }
-        if let Some(member) = &self.origin.member {
+        if let Some(member) = &self.member {
             member.sessions_left(|| state.proto.session_count());
         }
     }
@@ -120,7 +120,7 @@ impl Inner {
             state.proto.reject(request.0, status, HeaderMap::new());
             return;
         }
-        let member = self.origin.member.as_ref();
+        let member = self.member.as_ref();
         if let Some(Err(no)) = member.map(|member| member.open_session()) {
             drop(requests);
             self.refused(no.cause, &no.status);

@@ -22,7 +22,7 @@ impl Inner {
     }
 
     /// Does what the caller has left for the driver, at once, unless somebody else is at it.
-    pub(super) fn do_now(&self) {
+    pub(in crate::connection) fn do_now(&self) {
         self.ready.mark_all();
         self.help();
     }
