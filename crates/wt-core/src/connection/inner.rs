@@ -131,16 +131,16 @@ pub(crate) struct Inner {
     /// Sessions with credit to announce.
     due: Mutex<Vec<SessionId>>,
     chores: Mutex<Vec<Chore>>,
-    /// Tells what happens on this connection.
-    events: Emitter<TellEvent>,
+    /// Tells what happens on this connection; made for the first who listens.
+    events: OnceLock<Emitter<TellEvent>>,
     told: Mutex<Told>,
     /// One side wants no new sessions.
     going_away: AtomicBool,
     created: Instant,
     activity: Mutex<Activity>,
     errors: AtomicU64,
-    /// What sessions that are over have done, and datagrams that reached none.
-    past: Mutex<Traffic>,
+    /// What sessions that are over have done, and datagrams that reached none; boxed, since mostly there is nothing.
+    past: Mutex<Option<Box<Traffic>>>,
 }
 
 impl fmt::Debug for Inner {
@@ -200,7 +200,7 @@ impl Inner {
             shares_datagrams: AtomicBool::new(false),
             due: Mutex::default(),
             chores: Mutex::default(),
-            events: Emitter::new(),
+            events: OnceLock::new(),
             told: Mutex::default(),
             going_away: AtomicBool::new(false),
             created: Instant::now(),
@@ -317,7 +317,8 @@ impl Inner {
         self.request_arrived.notify_waiters();
         self.settings_arrived.notify_waiters();
         self.tell_ended(error);
-        self.events.close();
+        // Who listens later is told at once that there is nothing more.
+        self.events().close();
     }
 
     /// Closes the connection for a violation.
@@ -350,7 +351,7 @@ impl Inner {
             let mut arrived = pin!(self.request_arrived.notified());
             // As for streams: each request wakes only one of those that wait.
             arrived.as_mut().enable();
-            if let Some(request) = lock(&self.requests).pop_front() {
+            if let Some(request) = self.take_request() {
                 return Ok(request);
             }
             if let Some(end) = self.end() {
@@ -358,6 +359,16 @@ impl Inner {
             }
             volunteer.wait(arrived).await;
         }
+    }
+
+    fn take_request(&self) -> Option<PendingRequest> {
+        let mut requests = lock(&self.requests);
+        let request = requests.pop_front();
+        if requests.is_empty() {
+            // On most connections there is no other.
+            *requests = VecDeque::new();
+        }
+        request
     }
 
     /// Accepts a session. What is returned with it ends as soon as the answer is with QUIC, or never will be: what

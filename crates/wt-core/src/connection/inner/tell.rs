@@ -21,7 +21,9 @@ use crate::{
 impl Inner {
     /// Tells what happened to those who listen to the connection or to its endpoint.
     pub(crate) fn tell(&self, event: impl Fn() -> Event) {
-        self.events.emit_with(&event);
+        if let Some(events) = self.events.get() {
+            events.emit_with(&event);
+        }
         self.origin.events.emit_with(&event);
     }
 
@@ -59,7 +61,7 @@ impl Inner {
     }
 
     pub(super) fn tell_closed(&self, session: &Shared, error: &SessionError) {
-        lock(&self.past).add_session(session);
+        self.with_past(|past| past.add_session(session));
         count(&self.origin.totals.sessions_ended);
         let session = session.id;
         self.tell(|| Event::SessionClosed {
@@ -96,9 +98,18 @@ impl Inner {
         }
     }
 
+    /// Returns what sessions that are over have done.
+    fn past(&self) -> Traffic {
+        lock(&self.past).as_deref().copied().unwrap_or_default()
+    }
+
+    fn with_past(&self, f: impl FnOnce(&mut Traffic)) {
+        f(lock(&self.past).get_or_insert_default());
+    }
+
     /// Leaves what the connection has done, now that it is over, with its endpoint.
     pub(super) fn tell_past(&self) {
-        let mut traffic = *lock(&self.past);
+        let mut traffic = self.past();
         traffic.add_connection(&self.quic.stats().into());
         self.origin.totals.registry.remove(self.id, &traffic);
     }
@@ -108,14 +119,14 @@ impl Inner {
     }
 
     pub(super) fn drop_datagrams(&self, reason: DatagramDrop, count: u64) {
-        lock(&self.past).drop_datagrams(reason, count);
+        self.with_past(|past| past.drop_datagrams(reason, count));
     }
 
     /// Returns what the connection has done so far, what it holds, and what QUIC tells.
     pub(crate) fn report(&self) -> (Traffic, Holdings, ConnectionStats) {
         let stats = ConnectionStats::from(self.quic.stats());
         let state = lock(&self.state);
-        let mut traffic = *lock(&self.past);
+        let mut traffic = self.past();
         traffic.add_connection(&stats);
         let mut holdings = Holdings {
             sessions: state.sessions.len() as u64,
@@ -134,8 +145,8 @@ impl Inner {
         (traffic, holdings, stats)
     }
 
-    pub(crate) const fn events(&self) -> &Emitter<Event> {
-        &self.events
+    pub(crate) fn events(&self) -> &Emitter<Event> {
+        self.events.get_or_init(Emitter::new)
     }
 
     /// Returns when the connection was made.
