@@ -390,7 +390,7 @@ impl Inner {
         let flow = state.proto.flow(id);
         let accepted = state
             .proto
-            .accept(id, answer.status, answer.headers.clone());
+            .accept(id, answer.status, answer.headers().clone());
         if !accepted.map_err(|violation| self.violated(violation))? {
             return Err(SessionError::Aborted(ErrorCode::H3_REQUEST_CANCELLED));
         }

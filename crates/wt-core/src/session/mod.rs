@@ -9,7 +9,7 @@ use std::{
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, LazyLock, Weak},
+    sync::{Arc, Weak},
     task::Poll,
 };
 
@@ -22,6 +22,7 @@ use wt_proto::{Dialect, Dir, SessionId, SessionState, StreamId, stream_header};
 
 pub use self::claim::DatagramClaim;
 pub use self::request::{Accept, AnswerError, SessionRequest};
+use self::shared::no_headers;
 pub(crate) use self::shared::{Answer, Heads, Shared};
 use crate::{
     connection::{ConnRef, Connection},
@@ -133,30 +134,25 @@ impl Session {
     /// Returns the path of the request, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
-        request::split_path(&self.shared().heads.request).0
+        request::split_path(self.shared().heads.path.as_deref()).0
     }
 
     /// Returns the query of the request, without the question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        request::split_path(&self.shared().heads.request).1
+        request::split_path(self.shared().heads.path.as_deref()).1
     }
 
     /// Returns the authority of the request: host and port as the client named them.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.shared()
-            .heads
-            .request
-            .authority
-            .as_deref()
-            .unwrap_or_default()
+        self.shared().heads.authority.as_deref().unwrap_or_default()
     }
 
     /// Returns the header fields of the request.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.shared().heads.request.headers
+        &self.shared().heads.headers
     }
 
     /// Returns the status of the response; 100 (Continue) before there is one.
@@ -169,9 +165,8 @@ impl Session {
     /// Returns the header fields of the response; none before there is one.
     #[must_use]
     pub fn response_headers(&self) -> &HeaderMap {
-        static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
         let answer = self.shared().heads.answer();
-        answer.map_or(&NONE, |answer| &answer.headers)
+        answer.map_or_else(|| no_headers(), Answer::headers)
     }
 
     /// Returns the subprotocol that client and server settled on; `None` also before there is a response.

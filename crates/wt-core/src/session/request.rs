@@ -141,13 +141,13 @@ impl SessionRequest {
     /// Returns the path, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
-        split_path(self.head()).0
+        split_path(self.head().path.as_deref()).0
     }
 
     /// Returns the query, without the question mark.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
-        split_path(self.head()).1
+        split_path(self.head().path.as_deref()).1
     }
 
     /// Returns the authority: host and port as the client named them.
@@ -230,11 +230,7 @@ impl SessionRequest {
         let Some(head) = self.head.take() else {
             unreachable!("a request that was answered is gone")
         };
-        let answer = Answer {
-            status: answer.status,
-            headers: response,
-            protocol: answer.protocol,
-        };
+        let answer = Answer::new(answer.status, response, answer.protocol);
         let inner = self.conn.inner();
         let (shared, answered) = inner.accept_session(self.id, *head, self.dialect, answer)?;
         let session = Session::new(shared, self.conn.clone());
@@ -311,7 +307,7 @@ impl SessionRequest {
         headers: HeaderMap,
     ) {
         if let Some(head) = self.head.take() {
-            let path = split_path(&head).0.escape_debug();
+            let path = split_path(head.path.as_deref()).0.escape_debug();
             let conn = self.conn.inner();
             conn.refused(cause, &format_args!("{detail}; path {path}"));
             conn.reject_session(self.id, status, headers);
@@ -331,8 +327,8 @@ impl Drop for SessionRequest {
 }
 
 /// Splits the `:path` of a request into path and query.
-pub(super) fn split_path(head: &RequestHead) -> (&str, Option<&str>) {
-    let path = head.path.as_deref().unwrap_or("/");
+pub(super) fn split_path(path: Option<&str>) -> (&str, Option<&str>) {
+    let path = path.unwrap_or("/");
     match path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (path, None),

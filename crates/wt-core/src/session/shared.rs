@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use wt_proto::{Dir, ErrorCode, Initiator, SessionId, flow::Flow, stream_header};
 
 use self::heads::Priorities;
-pub(crate) use self::heads::{Answer, Heads};
+pub(crate) use self::heads::{Answer, Heads, no_headers};
 use crate::{
     connection::{ConnRef, Inner},
     error::{ConnectError, SessionError},

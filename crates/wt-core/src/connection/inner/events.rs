@@ -151,11 +151,7 @@ impl Inner {
             return;
         };
         self.admit(state, &shared);
-        shared.establish(Answer {
-            status: head.status,
-            headers: head.headers,
-            protocol,
-        });
+        shared.establish(Answer::new(head.status, head.headers, protocol));
         if shared.is_credit_due() {
             // Of streams that were opened early.
             self.announce_credit(state, id);

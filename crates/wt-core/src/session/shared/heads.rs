@@ -1,17 +1,21 @@
 //! What the request and the response said, and the priority that follows from it.
 
 use std::sync::{
-    OnceLock,
+    LazyLock, OnceLock,
     atomic::{AtomicI32, Ordering::Relaxed},
 };
 
 use http::{HeaderMap, StatusCode};
 use wt_proto::{Dialect, head::RequestHead, priority};
 
-/// What the request and the response said.
+/// What the request and the response said, as far as somebody may want to know it while the session lasts.
 #[derive(Debug)]
 pub(crate) struct Heads {
-    pub(crate) request: RequestHead,
+    pub(crate) authority: Option<Box<str>>,
+    /// With the query.
+    pub(crate) path: Option<Box<str>>,
+    /// The header fields of the request.
+    pub(crate) headers: HeaderMap,
     pub(crate) dialect: Dialect,
     /// Missing while a client waits for it.
     pub(super) answer: OnceLock<Answer>,
@@ -21,15 +25,37 @@ pub(crate) struct Heads {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) protocol: Option<String>,
+    /// Boxed, since most responses have none.
+    headers: Option<Box<HeaderMap>>,
+    pub(crate) protocol: Option<Box<str>>,
+}
+
+impl Answer {
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, protocol: Option<String>) -> Self {
+        Self {
+            status,
+            headers: (!headers.is_empty()).then(|| Box::new(headers)),
+            protocol: protocol.map(String::into_boxed_str),
+        }
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.headers.as_deref().unwrap_or_else(|| no_headers())
+    }
+}
+
+pub(crate) fn no_headers() -> &'static HeaderMap {
+    static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+    &NONE
 }
 
 impl Heads {
     /// Makes the heads of a session that waits for its answer.
-    pub(crate) const fn asked(request: RequestHead, dialect: Dialect) -> Self {
+    pub(crate) fn asked(request: RequestHead, dialect: Dialect) -> Self {
         Self {
-            request,
+            authority: request.authority.map(String::into_boxed_str),
+            path: request.path.map(String::into_boxed_str),
+            headers: request.headers,
             dialect,
             answer: OnceLock::new(),
         }
@@ -38,9 +64,8 @@ impl Heads {
     /// Makes the heads of a session that was answered.
     pub(crate) fn answered(request: RequestHead, dialect: Dialect, answer: Answer) -> Self {
         Self {
-            request,
-            dialect,
             answer: answer.into(),
+            ..Self::asked(request, dialect)
         }
     }
 
@@ -66,8 +91,8 @@ impl Priorities {
     /// What the server says of the urgency counts more than what the client said (RFC 9218, 8).
     fn middle_of(heads: &Heads) -> i32 {
         let answer = heads.answer();
-        let said = answer.and_then(|answer| priority::urgency(&answer.headers));
-        let urgency = said.or_else(|| priority::urgency(&heads.request.headers));
+        let said = answer.and_then(|answer| priority::urgency(answer.headers()));
+        let urgency = said.or_else(|| priority::urgency(&heads.headers));
         let above = priority::DEFAULT_URGENCY.cast_signed()
             - urgency.unwrap_or(priority::DEFAULT_URGENCY).cast_signed();
         i32::from(above) * 2 * Self::REACH
