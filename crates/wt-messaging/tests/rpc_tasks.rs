@@ -8,8 +8,11 @@ use std::{sync::Arc, time::Duration};
 
 use common::{Pair, pair, within};
 use futures_util::future::join_all;
-use tokio::sync::{Semaphore, mpsc};
-use wt_messaging::rpc::{Methods, Rpc, RpcConfig};
+use tokio::{
+    runtime::Runtime,
+    sync::{Semaphore, mpsc},
+};
+use wt_messaging::rpc::{Methods, Rpc, RpcConfig, RpcError};
 
 /// Both forms: one end serves, the other only calls.
 async fn forms(pair: &Pair, methods: Methods) -> [(Rpc, Rpc); 2] {
@@ -115,4 +118,47 @@ async fn each_call_has_its_own_time() {
         within(never).await.unwrap().unwrap();
         within(long).await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn time_runs_out_also_where_nothing_can_be_written() {
+    let pair = pair().await;
+    let (_not_read, stream) = pair.stream().await;
+    let client = Rpc::on_stream(&pair.client, stream, Methods::new(), RpcConfig::new());
+    // More than the stream takes, so that what follows waits in front of it.
+    let large = "x".repeat(500_000);
+    for _ in 0..10 {
+        within(client.notify("log", (&large,))).await.unwrap();
+    }
+    for millis in [200, 100, 50] {
+        let call = client.call::<()>("nothing", ());
+        let call = within(call.timeout(Duration::from_millis(millis)));
+        assert!(call.await.unwrap_err().is_timeout());
+    }
+}
+
+#[test]
+fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
+    let there = Runtime::new().unwrap();
+    let here = Runtime::new().unwrap();
+    let (begun, mut beginning) = mpsc::channel(1);
+    let methods = Methods::new().method("forever", move || {
+        let begun = begun.clone();
+        async move {
+            let _ = begun.try_send(());
+            std::future::pending::<Result<(), RpcError>>().await
+        }
+    });
+    let (pair, forms) = there.block_on(async {
+        let pair = pair().await;
+        let forms = forms(&pair, methods).await;
+        (pair, forms)
+    });
+    let [(_server, client), _] = &forms;
+    let call = client.call::<()>("forever", ()).timeout(None);
+    let call = here.spawn(call.into_future());
+    here.block_on(within(beginning.recv())).unwrap();
+    there.shutdown_timeout(Duration::from_secs(10));
+    assert!(here.block_on(within(call)).unwrap().is_err());
+    drop(pair);
 }

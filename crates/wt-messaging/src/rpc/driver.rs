@@ -29,7 +29,7 @@ use crate::frame::{self, Decoder};
 /// From how many unwritten bytes on no more answers and requests of our own are added.
 const HIGH_WATER: usize = 64 * 1024;
 
-/// Messages that are taken at a time. Fewer, and each costs more to write; more, and the peer has nothing to do meanwhile.
+/// Messages that are taken at a time, and handlers that run here for them. Fewer, and each costs more to write; more, and the peer has nothing to do meanwhile.
 const BATCH: usize = 32;
 
 /// Reads requests and answers, has handlers run, and writes.
@@ -48,11 +48,20 @@ pub(super) struct Driver {
     queued_bytes: usize,
     batches: HashMap<u64, BatchReply>,
     next_batch: u64,
+    /// How many handlers have begun here in this turn.
+    here: usize,
     /// Others have had their turn before what is in `out` is written.
     stepped_back: bool,
     /// For calls that are out of time; set to `due`.
     timer: Pin<Box<Sleep>>,
     due: Option<Instant>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // The runtime went away before the stream: nobody must wait for it forever.
+        self.shared.abandon();
+    }
 }
 
 /// A request whose handler runs.
@@ -83,6 +92,7 @@ impl Driver {
             queued_bytes: 0,
             batches: HashMap::new(),
             next_batch: 0,
+            here: 0,
             stepped_back: false,
             timer: Box::pin(sleep(Duration::ZERO)),
             due: None,
@@ -143,7 +153,9 @@ impl Driver {
                 return end;
             }
             // A peer that never pauses must not keep the thread, nor the sign to stop from being seen.
-            tokio::task::consume_budget().await;
+            for _ in 0..=std::mem::take(&mut self.here) {
+                tokio::task::consume_budget().await;
+            }
         }
     }
 
@@ -205,7 +217,7 @@ impl Driver {
     /// Ends the calls that are out of time.
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
         loop {
-            let due = self.shared.due();
+            let due = self.shared.due(cx.waker());
             if self.due != due {
                 self.due = due;
                 if let Some(at) = due {
@@ -304,14 +316,14 @@ impl Driver {
         let id = request.id.clone();
         let mut serving = Serving::new(&self.shared, request);
         // Without a task where it makes none wait, and where what it answers has room.
-        if serving.is_quick()
-            && self.out.len() < HIGH_WATER
-            && let Some(answer) = serving.begin()
-        {
-            if let Some(id) = id {
-                self.reply(&id, &answer, batch);
+        if serving.is_quick() && self.here < BATCH && self.out.len() < HIGH_WATER {
+            self.here += 1;
+            if let Some(answer) = serving.begin() {
+                if let Some(id) = id {
+                    self.reply(&id, &answer, batch);
+                }
+                return;
             }
-            return;
         }
         let shared = self.shared.clone();
         let work = async move { shared.keep(serving.await) };

@@ -83,7 +83,9 @@ impl From<Asked<'_>> for Request {
 /// [`RpcConfig::concurrency`](super::RpcConfig::concurrency) at a time; when the caller gives up or RPC
 /// ends, they are dropped where they wait. One that was done at once the last time, within 50 µs and without
 /// waiting for anything, begins in the task that reads the peer's requests, which takes less time, and gets a task
-/// of its own as soon as it waits. One that panics is answered with an error.
+/// of its own as soon as it waits. As everywhere in async code, a handler must not block its thread: least of all on
+/// an answer of the same peer, which that task could not read. In which order handlers begin is not certain. One that
+/// panics is answered with an error.
 ///
 /// ```
 /// use wt_messaging::rpc::{Methods, RpcError};

@@ -118,8 +118,11 @@ async fn answer(
             let mut replies = BatchReply::new(expected, config.strict, config.max_message_size);
             let mut all = None;
             let mut waiting = Vec::new();
+            if here {
+                step_aside().await;
+            }
             for item in items {
-                if let Some((id, outcome, kept)) = item_answer(shared, item, here).await {
+                if let Some((id, outcome, kept)) = item_answer(shared, item, false).await {
                     all = replies.add(&id, &outcome);
                     waiting.push(kept);
                 }

@@ -1,6 +1,6 @@
 //! Calls that wait for their answers on a stream.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, task::Waker, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
@@ -53,27 +53,36 @@ pub(super) struct Pending {
     calls: HashMap<Uuid, Waiter>,
     /// No call is out of time before that.
     due: Option<Instant>,
+    /// The driver, which has set its timer to `due`.
+    driver: Option<Waker>,
 }
+
+/// Where the answer to a call goes. To be used without the lock, since somebody is woken.
+pub(super) type Answering = oneshot::Sender<Result<Answer, OutOfTime>>;
 
 #[derive(Debug)]
 struct Waiter {
-    answer: oneshot::Sender<Result<Answer, OutOfTime>>,
+    answer: Answering,
     deadline: Option<Instant>,
 }
 
 impl Pending {
-    /// Has an answer come to here, or the news that the time is over.
+    /// Has an answer come to here, or the news that the time is over. The driver is to be woken if it is returned.
     pub(super) fn expect(
         &mut self,
         id: Uuid,
         deadline: Option<Instant>,
-    ) -> oneshot::Receiver<Result<Answer, OutOfTime>> {
+    ) -> (oneshot::Receiver<Result<Answer, OutOfTime>>, Option<Waker>) {
         let (answer, receiver) = oneshot::channel();
-        if let Some(deadline) = deadline {
-            self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
+        let mut driver = None;
+        if let Some(deadline) = deadline
+            && self.due.is_none_or(|due| deadline < due)
+        {
+            self.due = Some(deadline);
+            driver = self.driver.take();
         }
         self.calls.insert(id, Waiter { answer, deadline });
-        receiver
+        (receiver, driver)
     }
 
     /// Takes a call back; `false` when it waits no more.
@@ -81,37 +90,57 @@ impl Pending {
         self.calls.remove(id).is_some()
     }
 
-    pub(super) fn forget_all(&mut self) {
-        *self = Self::default();
+    /// Takes the call that waits for this answer.
+    pub(super) fn take(&mut self, id: &Uuid) -> Option<Answering> {
+        self.calls.remove(id).map(|waiter| waiter.answer)
     }
 
-    /// Brings an answer to its call; gives it back when there is none.
-    pub(super) fn answered(&mut self, id: &Uuid, answer: Answer) -> Result<(), Answer> {
-        match self.calls.remove(id) {
-            None => Err(answer),
-            Some(waiter) => {
-                // The call may have been given up this moment.
-                let _ = waiter.answer.send(Ok(answer));
-                Ok(())
-            }
+    /// Returns when to look for calls that are [out of time](Self::expire), and has this task woken when that changes.
+    pub(super) fn due(&mut self, driver: &Waker) -> Option<Instant> {
+        match &mut self.driver {
+            Some(known) => known.clone_from(driver),
+            None => self.driver = Some(driver.clone()),
         }
-    }
-
-    /// Returns when to look for calls that are [out of time](Self::expire).
-    pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Ends the calls that are out of time.
-    pub(super) fn expire(&mut self, now: Instant) {
+    /// Takes the calls that are out of time.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(Uuid, Answering)> {
         let is_over = |_: &Uuid, waiter: &mut Waiter| waiter.deadline.is_some_and(|at| at <= now);
-        for (_, waiter) in self.calls.extract_if(is_over) {
-            let _ = waiter.answer.send(Err(OutOfTime));
+        let over = self.calls.extract_if(is_over);
+        let over = over.map(|(id, waiter)| (id, waiter.answer)).collect();
+        self.due = self.calls.values().filter_map(|w| w.deadline).min();
+        over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_driver_is_woken_for_a_time_that_is_over_earlier() {
+        let now = Instant::now();
+        let after = |seconds| Some(now + Duration::from_secs(seconds));
+        let mut pending = Pending::default();
+        let expect = |pending: &mut Pending, deadline| {
+            assert_eq!(pending.due(Waker::noop()), pending.due);
+            pending
+                .expect(super::super::call::new_id(), deadline)
+                .1
+                .is_some()
+        };
+        assert!(!expect(&mut pending, None));
+        for (seconds, woken) in [(20, true), (20, false), (30, false), (10, true)] {
+            assert_eq!(expect(&mut pending, after(seconds)), woken, "{seconds}");
         }
-        self.due = self
-            .calls
-            .values()
-            .filter_map(|waiter| waiter.deadline)
-            .min();
+        for (seconds, over, due) in [(9, 0, 10), (10, 1, 20), (25, 2, 30)] {
+            let expired = pending.expire(now + Duration::from_secs(seconds));
+            assert_eq!(expired.len(), over, "{seconds}");
+            assert_eq!(pending.due(Waker::noop()), after(due));
+        }
+        assert_eq!(pending.expire(now + Duration::from_secs(30)).len(), 1);
+        // The one without a limit is left.
+        assert_eq!((pending.due(Waker::noop()), pending.calls.len()), (None, 1));
     }
 }

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
     },
-    task::Poll,
+    task::{Poll, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -158,7 +158,9 @@ impl Shared {
     /// Gives up the calls that wait for answers.
     pub(super) fn forget(&self) {
         if let Carrier::Stream(link) = &self.carrier {
-            lock(&link.pending).forget_all();
+            let calls = std::mem::take(&mut *lock(&link.pending));
+            // Who waits is woken, without the lock.
+            drop(calls);
         }
     }
 
@@ -199,6 +201,14 @@ impl Shared {
         (Err(self.sign(busy)), kept)
     }
 
+    /// Ends all, unless it has ended.
+    pub(super) fn abandon(&self) {
+        if !matches!(&*self.state.borrow(), State::Over(_)) {
+            self.refuse(&RpcEnd::Closed);
+            self.over(RpcEnd::Closed);
+        }
+    }
+
     pub(super) fn over(&self, end: RpcEnd) {
         self.state.send_replace(State::Over(end));
     }
@@ -208,32 +218,45 @@ impl Shared {
         let Carrier::Stream(link) = &self.carrier else {
             return;
         };
-        let unknown = match message::call_id(id) {
-            Some(id) => lock(&link.pending).answered(&id, answer),
-            None => Err(answer),
-        };
-        match unknown {
-            Ok(()) => {}
-            Err(Err(error)) => {
+        let call = message::call_id(id).and_then(|id| lock(&link.pending).take(&id));
+        match (call, answer) {
+            // The call may have been given up this moment.
+            (Some(call), answer) => drop(call.send(Ok(answer))),
+            (None, Err(error)) => {
                 tracing::warn!(%error, "the peer sent an error that answers no call")
             }
-            Err(Ok(_)) => tracing::debug!("an answer came that nobody waits for"),
+            (None, Ok(_)) => tracing::debug!("an answer came that nobody waits for"),
         }
     }
 
-    /// Returns when to look for calls that are [out of time](Self::expire).
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// Returns when to look for calls that are [out of time](Self::expire), and has the driver woken when that changes.
+    pub(super) fn due(&self, driver: &Waker) -> Option<Instant> {
         match &self.carrier {
-            Carrier::Stream(link) => lock(&link.pending).due(),
+            Carrier::Stream(link) => lock(&link.pending).due(driver),
             Carrier::Session(_) => None,
         }
     }
 
-    /// Ends the calls that are out of time.
+    /// Ends the calls that are out of time, and tells the peer.
     pub(super) fn expire(&self) {
         if let Carrier::Stream(link) = &self.carrier {
-            lock(&link.pending).expire(Instant::now());
+            let over = lock(&link.pending).expire(Instant::now());
+            for (id, call) in over {
+                let _ = call.send(Err(OutOfTime));
+                self.cancel(link, &id);
+            }
         }
+    }
+
+    /// Tells the peer that the answer to a call is not wanted any more, behind the call itself.
+    fn cancel(&self, link: &Link, id: &Uuid) {
+        let mut frame = message::frame(ENVELOPE);
+        let params = |out: &mut BytesMut| write!(out, "{{\"id\": \"{id}\"}}");
+        // Writing to memory does not fail.
+        let _ = message::request(&mut frame, self.config.strict, None, CANCEL, params);
+        message::seal(&mut frame);
+        // The peer does without the word when there is no room for it.
+        let _ = link.commands.try_send(frame);
     }
 
     pub(super) fn ended(&self) -> Option<RpcEnd> {
@@ -290,10 +313,7 @@ impl Shared {
                 waiting.answered();
                 Ok(answer)
             }
-            Ok(Err(OutOfTime)) => {
-                waiting.cancel(&id);
-                Err(limit.error())
-            }
+            Ok(Err(OutOfTime)) => Err(limit.error()),
             Err(_) => Err(self.why().into()),
         }
     }
@@ -372,7 +392,11 @@ impl<'a> Waiting<'a> {
         id: Uuid,
         deadline: Option<Instant>,
     ) -> oneshot::Receiver<Result<Answer, OutOfTime>> {
-        lock(&self.link.pending).expect(id, deadline)
+        let (receiver, driver) = lock(&self.link.pending).expect(id, deadline);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        receiver
     }
 
     async fn send(&mut self, frame: BytesMut) -> Result<(), CallError> {
@@ -389,18 +413,6 @@ impl<'a> Waiting<'a> {
     fn answered(mut self) {
         self.ids = &[];
     }
-
-    /// Tells the peer that the answer to a call is not wanted any more.
-    fn cancel(&self, id: &Uuid) {
-        let mut frame = message::frame(ENVELOPE);
-        let strict = self.shared.config.strict;
-        let params = |out: &mut BytesMut| write!(out, "{{\"id\": \"{id}\"}}");
-        // Writing to memory does not fail.
-        let _ = message::request(&mut frame, strict, None, CANCEL, params);
-        message::seal(&mut frame);
-        // The peer does without the word when there is no room for it.
-        let _ = self.link.commands.try_send(frame);
-    }
 }
 
 impl Drop for Waiting<'_> {
@@ -413,7 +425,7 @@ impl Drop for Waiting<'_> {
         drop(pending);
         if self.sent {
             for id in given_up {
-                self.cancel(id);
+                self.shared.cancel(self.link, id);
             }
         }
     }
