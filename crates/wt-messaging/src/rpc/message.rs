@@ -159,9 +159,8 @@ fn parse_item(text: &str, payload: &Bytes, strict: bool) -> Item {
         Err(error) => return invalid(RpcErrorCode::PARSE_ERROR, format!("Not JSON: {error}.")),
     };
     let slice = |raw: &RawValue| payload.slice_ref(raw.get().as_bytes());
-    let id = envelope.id.map(slice);
     // Without strictness null is as good as none, as in PyWebTransport.
-    let id = id.filter(|id| strict || id != "null");
+    let id = || envelope.id.map(slice).filter(|id| strict || id != "null");
     let version = envelope.jsonrpc.map(RawValue::get);
     let wrong_version = strict && version != Some("\"2.0\"");
     let refuse = |id, message: &str| Item::Invalid {
@@ -169,6 +168,7 @@ fn parse_item(text: &str, payload: &Bytes, strict: bool) -> Item {
         error: RpcError::new(RpcErrorCode::INVALID_REQUEST, message),
     };
     if let Some(method) = envelope.method {
+        let id = id();
         if wrong_version {
             return refuse(id, "\"jsonrpc\" has to be \"2.0\".");
         }
@@ -195,7 +195,7 @@ fn parse_item(text: &str, payload: &Bytes, strict: bool) -> Item {
     let outcome = match (envelope.error, envelope.result) {
         (Some(error), _) => Err(RpcError::read(error.get())),
         (None, Some(result)) => Ok(slice(result)),
-        (None, None) if strict => return refuse(id, "Not a request."),
+        (None, None) if strict => return refuse(id(), "Not a request."),
         (None, None) => return Item::Ignored,
     };
     match envelope.id {
