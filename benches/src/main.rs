@@ -111,6 +111,8 @@ fn start(args: &Args) -> Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Without optimisation the futures of workloads take more than the 2 MiB that a worker has.
+        .thread_stack_size(8 << 20)
         .build()?;
     let (address, effort) = (args.inner.address.clone(), args.effort());
     // In a task: the thread that blocks is none of those that drive connections.
