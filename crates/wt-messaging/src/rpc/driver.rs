@@ -29,7 +29,8 @@ use crate::frame::{self, Decoder};
 /// From how many unwritten bytes on no more answers and requests of our own are added.
 const HIGH_WATER: usize = 64 * 1024;
 
-/// Messages that are taken at a time, and handlers that run here for them. Fewer, and each costs more to write; more, and the peer has nothing to do meanwhile.
+/// Messages that are taken at a time, and handlers that run here for them. Fewer, and each costs more to write; more, and
+/// the peer has nothing to do meanwhile.
 const BATCH: usize = 32;
 
 /// Reads requests and answers, has handlers run, and writes.

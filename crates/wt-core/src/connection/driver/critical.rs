@@ -103,6 +103,7 @@ impl CriticalStreams {
     /// Returns whether the peer stopped reading one of ours.
     fn poll_stopped(&mut self) -> bool {
         let own = self.own.iter_mut().flatten();
+        // Each is polled, whatever the others say, to have its waker known.
         own.filter_map(|own| io::poll_stopped(&mut own.stopped, &self.waker))
             .count()
             > 0
