@@ -12,7 +12,7 @@ use tokio::{
     runtime::Runtime,
     sync::{Semaphore, mpsc},
 };
-use wt_messaging::rpc::{Methods, Rpc, RpcConfig, RpcError};
+use wt_messaging::rpc::{Methods, Rpc, RpcConfig, RpcEnd, RpcError};
 
 /// Both forms: one end serves, the other only calls.
 async fn forms(pair: &Pair, methods: Methods) -> [(Rpc, Rpc); 2] {
@@ -161,4 +161,23 @@ fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
     there.shutdown_timeout(Duration::from_secs(10));
     assert!(here.block_on(within(call)).unwrap().is_err());
     drop(pair);
+}
+
+/// Answers of handlers that need no task pile up no higher than others.
+#[tokio::test]
+async fn a_peer_that_reads_no_quick_answers_is_given_up() {
+    let pair = pair().await;
+    let (server, mut peer) = pair.stream().await;
+    let methods = Methods::new().method("large", || async { Ok("x".repeat(9000)) });
+    let config = RpcConfig::new()
+        .with_max_message_size(10_000)
+        .with_answer_bytes(10_000);
+    let rpc = Rpc::on_stream(&pair.server, server, methods, config);
+    let request = br#"{"id": 1, "method": "large"}"#;
+    let head = u32::try_from(request.len()).unwrap().to_be_bytes();
+    let frame = [&head[..], request].concat();
+    within(async { while peer.send.write_all(&frame).await.is_ok() {} }).await;
+    assert_eq!(within(rpc.closed()).await, RpcEnd::Overloaded);
+    // That is the end of the stream, not of the session.
+    pair.stream().await;
 }
