@@ -3,29 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+mod rpc_world;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Pair, pair, within};
+use common::{pair, within};
 use futures_util::future::join_all;
+use rpc_world::forms;
 use tokio::{
     runtime::Runtime,
     sync::{Semaphore, mpsc},
 };
 use wt_messaging::rpc::{Methods, Rpc, RpcConfig, RpcEnd, RpcError};
-
-/// Both forms: one end serves, the other only calls.
-async fn forms(pair: &Pair, methods: Methods) -> [(Rpc, Rpc); 2] {
-    let config = RpcConfig::new();
-    let (server, client) = pair.stream().await;
-    let single = (
-        Rpc::on_stream(&pair.server, server, methods.clone(), config.clone()),
-        Rpc::on_stream(&pair.client, client, Methods::new(), config.clone()),
-    );
-    let server = Rpc::over_session(&pair.server, methods, config.clone());
-    let client = Rpc::over_session(&pair.client, Methods::new(), config);
-    [single, (server, client)]
-}
 
 #[tokio::test]
 async fn quick_handlers_share_a_task_and_slow_ones_have_their_own() {
@@ -37,7 +26,7 @@ async fn quick_handlers_share_a_task_and_slow_ones_have_their_own() {
         }
         Ok(tokio::task::id().to_string())
     });
-    for (_server, client) in forms(&pair, methods).await {
+    for (_server, client) in forms(&pair, || methods.clone(), RpcConfig::new()).await {
         let work =
             async |millis: u64| -> String { within(client.call("work", (millis,))).await.unwrap() };
         let shared = within(async {
@@ -73,7 +62,7 @@ async fn a_handler_that_begins_to_wait_holds_up_no_other() {
             Ok(waits)
         }
     });
-    for (_server, client) in forms(&pair, methods).await {
+    for (_server, client) in forms(&pair, || methods.clone(), RpcConfig::new()).await {
         let work = |waits: bool| within(client.call::<bool>("work", (waits,)));
         for _ in 0..3 {
             assert!(!work(false).await.unwrap());
@@ -102,7 +91,7 @@ async fn each_call_has_its_own_time() {
             Ok(())
         }
     });
-    for (_server, client) in forms(&pair, methods).await {
+    for (_server, client) in forms(&pair, || methods.clone(), RpcConfig::new()).await {
         let call = |millis: Option<u64>| {
             let limit = millis.map(Duration::from_millis);
             tokio::spawn(client.call::<()>("gate", ()).timeout(limit).into_future())
@@ -151,10 +140,10 @@ fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
     });
     let (pair, forms) = there.block_on(async {
         let pair = pair().await;
-        let forms = forms(&pair, methods).await;
+        let forms = forms(&pair, || methods.clone(), RpcConfig::new()).await;
         (pair, forms)
     });
-    let [(_server, client), _] = &forms;
+    let (_server, client) = &forms[0];
     let call = client.call::<()>("forever", ()).timeout(None);
     let call = here.spawn(call.into_future());
     here.block_on(within(beginning.recv())).unwrap();
