@@ -52,6 +52,7 @@ struct Passed {
 
 impl Passed {
     /// Returns the number of the datagram.
+    #[inline]
     fn count(&self, size: usize) -> u64 {
         self.bytes.fetch_add(size as u64, Relaxed);
         self.count.fetch_add(1, Relaxed)
@@ -126,6 +127,7 @@ impl Default for Counters {
 
 impl Counters {
     /// Keeps the sizes; they change rarely, so that mostly nothing is written.
+    #[inline]
     fn size(&self, size: usize) {
         let size = size as u64;
         if size < self.smallest.load(Relaxed) {
@@ -137,6 +139,7 @@ impl Counters {
     }
 
     /// Counts a datagram that went to QUIC, after it `waited` in the queue if it did.
+    #[inline]
     pub(crate) fn sent(&self, size: usize, waited: Option<Duration>) {
         self.size(size);
         if let Some(waited) = waited {
@@ -168,6 +171,7 @@ impl Counters {
     }
 
     /// Counts a datagram that the application took; it `waited` in the buffer where there is one.
+    #[inline]
     pub(crate) fn received(&self, sequence: u64, size: usize, waited: Option<Duration>) {
         self.size(size);
         if let Some(waited) = waited {

@@ -150,6 +150,7 @@ impl<E: Clone + Send + 'static> Emitter<E> {
     }
 
     /// Like [`Self::emit`], with an event that is made only if somebody gets it.
+    #[inline]
     pub fn emit_with(&self, event: impl FnOnce() -> E) {
         let most = self.shared.history.load(Relaxed);
         if (self.has_listeners() || most > 0) && !self.is_closed() {

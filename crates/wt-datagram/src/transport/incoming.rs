@@ -207,6 +207,7 @@ impl Incoming {
         }
     }
 
+    #[inline]
     pub(super) fn try_receive(&self) -> Result<Option<Taken>, ReceiveError> {
         loop {
             if self.closed.load(SeqCst) {
@@ -234,6 +235,7 @@ impl Incoming {
         }
     }
 
+    #[inline]
     fn fresh(&self, data: Bytes) -> Taken {
         Taken::Fresh(data, self.arrived.fetch_add(1, SeqCst))
     }

@@ -283,6 +283,7 @@ impl Outgoing {
         quiet: bool,
     ) -> Result<(), SendError> {
         if (options.is_plain() || quiet)
+            && self.is_straight()
             && let Some(sent) = self.straight(data.as_ref())
         {
             return sent;
@@ -299,16 +300,15 @@ impl Outgoing {
     }
 
     /// Returns whether a datagram that needs no lane may go straight to QUIC.
+    #[inline]
     fn is_straight(&self) -> bool {
         let lanes = self.lanes_used.load(Relaxed) || self.waiting.load(SeqCst) > 0;
         !lanes && !self.ended.load(SeqCst)
     }
 
-    /// Hands a datagram to QUIC if nothing has to be thought about: one call, no lock of ours.
+    /// Hands a datagram to QUIC for which nothing has to be [thought about](Self::is_straight): one call, no lock of
+    /// ours. `None` when QUIC has no room.
     fn straight(&self, data: &[u8]) -> Option<Result<(), SendError>> {
-        if !self.is_straight() {
-            return None;
-        }
         let sent = self.try_session(data)?;
         Some(self.account(sent, data.len(), None))
     }

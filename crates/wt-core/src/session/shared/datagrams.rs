@@ -139,7 +139,7 @@ impl Shared {
     ) -> Result<Option<Bytes>, SessionError> {
         let mut datagram = datagram.map_err(|error| self.lost(error))?;
         let header = self.datagram_header.as_slice();
-        let own = if datagram.starts_with(header) {
+        let own = if begins_with(&datagram, header) {
             datagram.advance(header.len());
             Some(datagram)
         } else {
@@ -200,4 +200,9 @@ impl Shared {
         buffer.extend_from_slice(payload);
         buffer.split().freeze()
     }
+}
+
+/// Returns whether bytes begin with a few others, without the call that `starts_with` is.
+fn begins_with(bytes: &[u8], few: &[u8]) -> bool {
+    bytes.len() >= few.len() && bytes.iter().zip(few).all(|(a, b)| a == b)
 }
