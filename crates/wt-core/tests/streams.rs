@@ -570,6 +570,44 @@ async fn dropped_writes_write_nothing() {
 }
 
 #[tokio::test]
+async fn dropped_writes_of_a_buffer_take_nothing_from_it() {
+    // What keeps the writer waiting: the window of the stream, or credit of the session.
+    for (stream_window, session_window) in [(10_000, 4 << 20), (4 << 20, 1 << 20)] {
+        let (mut server, client) = configs();
+        server.transport.stream_receive_window = stream_window;
+        server.session.max_data = session_window;
+        server.session.auto_scale = false;
+        let pair = pair_with(&server, &client).await;
+        let (server, client) = pair.session().await;
+        let (mut tx, mut rx) = uni(&client, &server).await;
+        let sent = pattern(3 << 20);
+        let writing = async {
+            let (mut left, mut dropped, mut parts) = (sent.clone(), 0, 0);
+            while !left.is_empty() {
+                let before = left.len();
+                match tx.write_buf(&mut left).now_or_never() {
+                    Some(n) => {
+                        assert_eq!(n.unwrap(), before - left.len());
+                        parts += 1;
+                    }
+                    None => {
+                        assert_eq!(left.len(), before);
+                        dropped += 1;
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            assert_eq!(tx.write_buf(&mut left).await, Ok(0));
+            tx.finish().unwrap();
+            (dropped, parts)
+        };
+        let ((dropped, parts), got) = within(async { tokio::join!(writing, recv(&mut rx)) }).await;
+        assert!(got.unwrap() == sent);
+        assert!(dropped > 0 && parts > 1, "{dropped} {parts}");
+    }
+}
+
+#[tokio::test]
 async fn dropped_accepts_lose_no_stream() {
     let pair = pair().await;
     let (server, client) = pair.session().await;

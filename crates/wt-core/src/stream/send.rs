@@ -134,9 +134,27 @@ impl SendStream {
     /// See [`WriteError`]; a part may have been written.
     pub async fn write_chunk(&mut self, mut chunk: Bytes) -> Result<(), WriteError> {
         while !chunk.is_empty() {
-            poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await?;
+            self.write_buf(&mut chunk).await?;
         }
         Ok(())
+    }
+
+    /// Writes as much of a buffer as is accepted without copying it, takes that from its front, and returns how many
+    /// bytes it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: if the future is dropped before it is ready, nothing was written, and all is still in the buffer.
+    ///
+    /// # Errors
+    ///
+    /// See [`WriteError`].
+    pub async fn write_buf(&mut self, buf: &mut Bytes) -> Result<usize, WriteError> {
+        let before = buf.len();
+        if before > 0 {
+            poll_fn(|cx| self.poll_write_chunk(cx, buf)).await?;
+        }
+        Ok(before - buf.len())
     }
 
     /// Announces the stream to the peer when nothing was written yet.
@@ -443,6 +461,12 @@ impl SendStream {
     ) -> Poll<Result<(), WriteError>> {
         self.check()?;
         let allowed = ready!(self.poll_credit(cx, chunk.len()))?;
+        if self.header.is_none() && allowed == chunk.len() {
+            // QUIC takes its part from the front.
+            let all = std::slice::from_mut(chunk);
+            let result = self.poll_quic(cx, |send, cx| send_chunks(send, cx, all));
+            return self.settle(allowed, result).map_ok(|_| ());
+        }
         let part = chunk.slice(..allowed.min(chunk.len()));
         let result = if let Some(header) = self.header {
             if part.len() < SMALL {
