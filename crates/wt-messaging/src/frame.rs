@@ -11,6 +11,9 @@ use wt_core::{ReadError, RecvStream, SendStream, WriteError};
 /// How many bytes are asked of a stream at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// What is reserved at once for a payload that is announced: a little, and small ones need no more.
+const AT_ONCE: usize = 1024;
+
 /// Takes frames out of the bytes of a stream, however they are cut.
 ///
 /// Payloads that arrive in one piece are not copied. Memory grows with what has arrived, not with
@@ -19,13 +22,15 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) struct Decoder<const HEAD: usize> {
     input: Bytes,
     state: State<HEAD>,
+    /// What has arrived of a payload that comes in pieces.
+    parts: BytesMut,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State<const HEAD: usize> {
     Head([u8; HEAD], usize),
     /// A head that was handed out; the bytes after it are asked for by what comes next.
-    Payload(BytesMut, usize),
+    Payload(usize),
     Skip(usize),
 }
 
@@ -34,6 +39,7 @@ impl<const HEAD: usize> Default for Decoder<HEAD> {
         Self {
             input: Bytes::new(),
             state: State::Head([0; HEAD], 0),
+            parts: BytesMut::new(),
         }
     }
 }
@@ -46,7 +52,20 @@ impl<const HEAD: usize> Decoder<HEAD> {
     }
 
     /// Returns the next head once it is whole. After that comes [`Self::expect`] or [`Self::skip`].
+    #[inline]
     pub(crate) fn head(&mut self) -> Option<[u8; HEAD]> {
+        // Mostly it is there in one piece.
+        if let State::Head(_, 0) = self.state
+            && let Some(&head) = self.input.first_chunk()
+        {
+            self.input.advance(HEAD);
+            self.state = State::Head(head, HEAD);
+            return Some(head);
+        }
+        self.head_in_pieces()
+    }
+
+    fn head_in_pieces(&mut self) -> Option<[u8; HEAD]> {
         if let State::Skip(left) = &mut self.state {
             let skipped = self.input.len().min(*left);
             self.input.advance(skipped);
@@ -66,37 +85,42 @@ impl<const HEAD: usize> Decoder<HEAD> {
     }
 
     /// Takes the payload of the head that was handed out to be this long.
-    pub(crate) fn expect(&mut self, len: usize) {
-        self.state = State::Payload(BytesMut::new(), len);
+    pub(crate) const fn expect(&mut self, len: usize) {
+        self.state = State::Payload(len);
     }
 
     /// Has the payload of the head that was handed out thrown away as it arrives.
-    pub(crate) fn skip(&mut self, len: usize) {
+    pub(crate) const fn skip(&mut self, len: usize) {
         self.state = State::Skip(len);
     }
 
     /// Returns the payload once it is whole.
+    #[inline]
     pub(crate) fn payload(&mut self) -> Option<Bytes> {
-        let State::Payload(parts, len) = &mut self.state else {
+        let State::Payload(len) = self.state else {
             return None;
         };
-        let payload = if parts.is_empty() && self.input.len() >= *len {
-            self.input.split_to(*len)
+        let payload = if self.parts.is_empty() && self.input.len() >= len {
+            self.input.split_to(len)
         } else {
-            let part = self.input.len().min(*len - parts.len());
-            parts.extend_from_slice(&self.input.split_to(part));
-            if parts.len() < *len {
-                return None;
-            }
-            std::mem::take(parts).freeze()
+            self.payload_in_pieces(len)?
         };
         self.state = State::Head([0; HEAD], 0);
         Some(payload)
     }
 
+    fn payload_in_pieces(&mut self, len: usize) -> Option<Bytes> {
+        let part = self.input.len().min(len - self.parts.len());
+        if self.parts.is_empty() {
+            self.parts.reserve(len.min(AT_ONCE));
+        }
+        self.parts.extend_from_slice(&self.input.split_to(part));
+        (self.parts.len() == len).then(|| std::mem::take(&mut self.parts).freeze())
+    }
+
     /// Returns whether a payload is awaited.
     pub(crate) const fn in_payload(&self) -> bool {
-        matches!(self.state, State::Payload(..))
+        matches!(self.state, State::Payload(_))
     }
 
     /// Returns whether the end of the stream is in order here: between two frames.
@@ -127,6 +151,18 @@ pub(crate) fn poll_write(
     }
     // Streams that are idle keep no buffer.
     *out = BytesMut::new();
+    Poll::Ready(Ok(()))
+}
+
+/// Writes a chunk without copying it, as far as the stream takes it; what is left stays there.
+pub(crate) fn poll_write_chunk(
+    stream: &mut SendStream,
+    chunk: &mut Bytes,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), WriteError>> {
+    while !chunk.is_empty() {
+        ready!(pin!(stream.write_buf(chunk)).poll(cx))?;
+    }
     Poll::Ready(Ok(()))
 }
 

@@ -4,11 +4,12 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::Sink;
 use wt_core::{SendStream, StreamId, WriteError};
 
@@ -30,7 +31,9 @@ const HEAD: usize = 6;
 pub struct StructuredSend<M, C> {
     stream: SendStream,
     codec: C,
-    /// Whole messages that are accepted but not written yet; of the first, a part may be.
+    /// Messages that are being written: of the first, a part may be.
+    leaving: Bytes,
+    /// Whole messages that are accepted and come behind those.
     out: BytesMut,
     max: usize,
     /// The size of the last message with its head: the next one may be as large.
@@ -44,6 +47,7 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
         Self {
             stream,
             codec,
+            leaving: Bytes::new(),
             out: BytesMut::new(),
             max: MAX_MESSAGE_SIZE,
             last: 0,
@@ -125,6 +129,7 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
 
     /// Gives the stream up: the peer gets `code`, and what was not delivered yet is lost.
     pub fn reset(&mut self, code: u32) {
+        self.leaving.clear();
         self.out.clear();
         self.stream.reset(code);
     }
@@ -143,14 +148,28 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        frame::poll_write(&mut self.stream, &mut self.out, cx)
+        loop {
+            ready!(frame::poll_write_chunk(
+                &mut self.stream,
+                &mut self.leaving,
+                cx
+            ))?;
+            if self.out.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            // Streams that are idle keep no buffer.
+            self.leaving = mem::take(&mut self.out).freeze();
+        }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        if self.out.len() < HIGH_WATER {
+        if self.leaving.len() + self.out.len() < HIGH_WATER {
             return Poll::Ready(Ok(()));
         }
-        self.poll_write(cx)
+        ready!(self.poll_write(cx))?;
+        // Who has filled a buffer is about to fill another one.
+        self.out.reserve(HIGH_WATER + self.last.min(HIGH_WATER));
+        Poll::Ready(Ok(()))
     }
 
     /// Accepts a message: all of it, or nothing.
@@ -217,7 +236,7 @@ impl<M, C> fmt::Debug for StructuredSend<M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StructuredSend")
             .field("stream", &self.stream)
-            .field("waiting", &self.out.len())
+            .field("waiting", &(self.leaving.len() + self.out.len()))
             .field("max", &self.max)
             .finish_non_exhaustive()
     }

@@ -2,9 +2,9 @@
 
 mod plain;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use rmp_serde::decode::Error;
 use serde::{
     Deserialize, Serialize,
@@ -48,7 +48,7 @@ impl MessagePack {
 
 impl<T: Serialize + DeserializeOwned> Serializer<T> for MessagePack {
     fn encode_to(&self, value: &T, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let serializer = rmp_serde::Serializer::new(out.writer());
+        let serializer = rmp_serde::Serializer::new(Out(out));
         let written = if self.lists {
             value.serialize(Plain(&mut { serializer }))
         } else {
@@ -68,6 +68,27 @@ impl<T: Serialize + DeserializeOwned> Serializer<T> for MessagePack {
             }
             _ => Err(DecodeError::new("MessagePack", Trailing(left::<T>(&bytes)))),
         }
+    }
+}
+
+/// Takes all that is written at once, which the writer of `bytes` leaves to a loop: a message is many small writes.
+struct Out<'a>(&'a mut BytesMut);
+
+impl Write for Out<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
