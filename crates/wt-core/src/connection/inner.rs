@@ -55,7 +55,7 @@ pub(super) type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A stream of the peer that waits for its session.
 #[derive(Debug)]
 pub(super) struct EarlyStream {
-    slot: Slot,
+    slot: Arc<Slot>,
     /// Bytes that came with its header.
     bytes: usize,
 }

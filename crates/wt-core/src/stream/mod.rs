@@ -77,7 +77,7 @@ impl Slot {
         remote: bool,
         send: Option<quinn::SendStream>,
         recv: Option<quinn::RecvStream>,
-    ) -> Self {
+    ) -> Arc<Self> {
         let id = send
             .as_ref()
             .map(quinn::SendStream::id)
@@ -86,7 +86,7 @@ impl Slot {
             .and_then(|id| StreamId::new(u64::from(id)))
             .unwrap_or(StreamId::MAX);
         let handles = u8::from(send.is_some()) + u8::from(recv.is_some());
-        Self {
+        Arc::new(Self {
             id,
             dir: id.dir(),
             remote,
@@ -102,7 +102,7 @@ impl Slot {
             sending: SendEnd::default(),
             reads: Operations::default(),
             writes: Operations::default(),
-        }
+        })
     }
 
     pub(crate) fn info(&self, session: SessionId) -> StreamInfo {

@@ -2,6 +2,7 @@
 
 use std::{
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -123,7 +124,13 @@ impl Driver {
     }
 
     /// Brings a stream to its session; `false` when there is more to do than that.
-    fn place(&self, state: &mut State, session: SessionId, slot: Slot, body: [Bytes; 2]) -> bool {
+    fn place(
+        &self,
+        state: &mut State,
+        session: SessionId,
+        slot: Arc<Slot>,
+        body: [Bytes; 2],
+    ) -> bool {
         let bytes = body.iter().map(Bytes::len).sum();
         slot.push_first(body);
         let delivered = self.inner.place_stream(state, session, slot, bytes);

@@ -1,6 +1,6 @@
 //! Streams of the peer on the way to their session, which may not be there yet.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use wt_proto::{ErrorCode, SessionId, connection::Route};
 
@@ -14,23 +14,22 @@ impl Inner {
         &self,
         state: &mut State,
         id: SessionId,
-        slot: Slot,
+        slot: Arc<Slot>,
         bytes: usize,
     ) -> bool {
         let code = match state.proto.accept_stream(id, slot.dir) {
-            Route::Deliver => match state.sessions.get(&id).cloned() {
-                Some(session) => match session.flow_arrived(bytes) {
-                    Ok(()) => {
-                        session.push_stream(slot);
-                        return true;
+            Route::Deliver => {
+                if let Some(session) = state.sessions.get(&id) {
+                    match session.flow_arrived(bytes) {
+                        Ok(()) => {
+                            session.push_stream(slot);
+                            return true;
+                        }
+                        Err(violation) => state.proto.handle_violation(id, violation),
                     }
-                    Err(violation) => {
-                        state.proto.handle_violation(id, violation);
-                        ErrorCode::WT_SESSION_GONE
-                    }
-                },
-                None => ErrorCode::WT_SESSION_GONE,
-            },
+                }
+                ErrorCode::WT_SESSION_GONE
+            }
             Route::Early => {
                 let stream = EarlyStream { slot, bytes };
                 if let Err(stream) = state.early.push_stream(id, stream, bytes, Instant::now()) {

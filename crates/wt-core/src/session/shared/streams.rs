@@ -13,11 +13,10 @@ use crate::{error::SessionError, events::Event, lock::lock, stream::Slot};
 
 impl Shared {
     /// Takes a stream into the session; gives it back reset when the session is over.
-    pub(crate) fn register(&self, slot: Slot) -> Result<Arc<Slot>, SessionError> {
+    pub(crate) fn register(&self, slot: Arc<Slot>) -> Result<Arc<Slot>, SessionError> {
         if self.priorities.differ() {
             slot.set_priority(self.priorities.in_quic(0));
         }
-        let slot = Arc::new(slot);
         {
             let mut registry = lock(&self.registry);
             if !registry.ended {
@@ -39,7 +38,7 @@ impl Shared {
     }
 
     /// Takes a stream of the peer and offers it to the application.
-    pub(crate) fn push_stream(&self, slot: Slot) {
+    pub(crate) fn push_stream(&self, slot: Arc<Slot>) {
         let dir = slot.dir;
         match self.register(slot) {
             Ok(slot) => {
