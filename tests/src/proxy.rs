@@ -14,8 +14,13 @@ use std::{
 
 use tokio::{
     net::UdpSocket,
+    sync::mpsc,
     task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, sleep_until},
 };
+
+/// The most packets that are on their way in one direction.
+const UNDER_WAY: usize = 65_536;
 
 /// What happens to packets on their way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +32,7 @@ pub struct Faults {
     pub doubled: u32,
     /// Packets in 1000 that arrive after some that were sent later.
     pub late: u32,
-    /// Time that a packet takes in one direction.
+    /// Time that a packet takes in one direction; it does not change their order.
     pub delay: Duration,
 }
 
@@ -65,20 +70,42 @@ impl Lots {
     }
 }
 
+/// A packet under way.
+#[derive(Debug)]
+struct Packet {
+    bytes: Vec<u8>,
+    from: Arc<UdpSocket>,
+    to: SocketAddr,
+}
+
+impl Packet {
+    async fn arrive(self) {
+        // An error is that of an earlier packet.
+        let _ = self.from.send_to(&self.bytes, self.to).await;
+    }
+}
+
 /// One direction of the network.
 #[derive(Debug)]
 struct Way {
     faults: Faults,
     lots: Lots,
     counters: Arc<Counters>,
+    /// Packets that take their time, and arrive in order.
+    line: mpsc::Sender<(Instant, Packet)>,
 }
 
 impl Way {
     fn new(faults: Faults, seed: u64, counters: Arc<Counters>) -> Self {
+        let (line, packets) = mpsc::channel(UNDER_WAY);
+        if !faults.delay.is_zero() {
+            tokio::spawn(deliver(packets));
+        }
         Self {
             faults,
             lots: Lots(seed),
             counters,
+            line,
         }
     }
 
@@ -95,22 +122,37 @@ impl Way {
             self.counters.lost.fetch_add(1, SeqCst);
             return;
         }
-        let mut delay = self.faults.delay;
-        if late {
-            delay += Duration::from_millis(5);
-        }
         for _ in 0..=u32::from(doubled) {
-            let (socket, packet) = (socket.clone(), packet.to_vec());
-            if delay.is_zero() {
-                // An error is that of an earlier packet.
-                let _ = socket.send_to(&packet, to).await;
-                continue;
+            let packet = Packet {
+                bytes: packet.to_vec(),
+                from: socket.clone(),
+                to,
+            };
+            let delay = self.faults.delay;
+            if late {
+                tokio::spawn(async move {
+                    sleep(delay + Duration::from_millis(5)).await;
+                    packet.arrive().await;
+                });
+            } else if delay.is_zero() {
+                packet.arrive().await;
+            } else if self
+                .line
+                .try_send((Instant::now() + delay, packet))
+                .is_err()
+            {
+                // As in any network, what does not fit is lost.
+                self.counters.lost.fetch_add(1, SeqCst);
             }
-            tokio::spawn(async move {
-                tokio::time::sleep(delay).await;
-                let _ = socket.send_to(&packet, to).await;
-            });
         }
+    }
+}
+
+/// Lets packets arrive in order when their time has come; ends with the sender.
+async fn deliver(mut line: mpsc::Receiver<(Instant, Packet)>) {
+    while let Some((at, packet)) = line.recv().await {
+        sleep_until(at).await;
+        packet.arrive().await;
     }
 }
 
