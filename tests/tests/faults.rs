@@ -337,6 +337,40 @@ async fn a_path_of_200_milliseconds() {
     .await;
 }
 
+/// Here, not beside the other tests of windows: what a session can use is decided by how long the path is, and on
+/// loopback that changes with all that the machine does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_of_a_session_grows_with_a_quick_reader() {
+    const WINDOW: u64 = 1 << 20;
+    let far = Faults {
+        delay: Duration::from_millis(10),
+        ..Faults::default()
+    };
+    let mut most = 0;
+    let scene = Scene::with(far, |config| {
+        config.session.max_data = WINDOW;
+        // Another session can still come.
+        most = config.transport.receive_window / 2;
+    })
+    .await;
+    let window = || scene.far.stats().recv_window.unwrap();
+    assert_eq!(window(), WINDOW);
+    let mut send = scene.near.open_uni().await.unwrap();
+    let writing = tokio::spawn(async move {
+        // Until the reader has seen enough.
+        while send.write_all(&[7; 1 << 16]).await.is_ok() {}
+    });
+    within_time(LONG, "a wider window", async {
+        let mut recv = scene.far.accept_uni().await.unwrap();
+        while window() == WINDOW {
+            assert!(recv.read_chunk(1 << 16).await.unwrap().is_some());
+        }
+    })
+    .await;
+    within_time(LONG, "the end", writing).await.unwrap();
+    assert!(window() <= most, "{} of {most}", window());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_is_cut_for_a_moment() {
     let scene = Scene::new(faults(0)).await;
