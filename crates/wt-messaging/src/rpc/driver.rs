@@ -40,6 +40,8 @@ pub(super) struct Driver {
     recv: RecvStream,
     decoder: Decoder<HEAD>,
     out: BytesMut,
+    /// What was written last, in bytes: the next time it may be as much.
+    last: usize,
     /// Frames of our calls.
     commands: mpsc::Receiver<BytesMut>,
     running: JoinSet<(Answer, Kept)>,
@@ -86,6 +88,7 @@ impl Driver {
             recv,
             decoder: Decoder::default(),
             out: BytesMut::new(),
+            last: 0,
             commands,
             running: JoinSet::new(),
             jobs: HashMap::new(),
@@ -188,6 +191,7 @@ impl Driver {
             let Poll::Ready(Some(frame)) = self.commands.poll_recv(cx) else {
                 break;
             };
+            self.make_room();
             self.out.extend_from_slice(&frame);
             progress = true;
         }
@@ -202,11 +206,13 @@ impl Driver {
             return Poll::Pending;
         }
         self.stepped_back = false;
-        if !self.out.is_empty()
-            && let Poll::Ready(written) = frame::poll_write(&mut self.send, &mut self.out, cx)
-        {
-            written?;
-            progress = true;
+        if !self.out.is_empty() {
+            self.last = self.out.len();
+            let written = frame::poll_write(&mut self.send, &mut self.out, cx);
+            if let Poll::Ready(written) = written {
+                written?;
+                progress = true;
+            }
         }
         if progress {
             Poll::Ready(Ok(()))
@@ -368,9 +374,17 @@ impl Driver {
         }
     }
 
+    /// Reserves at once what is likely to be written next.
+    fn make_room(&mut self) {
+        if self.out.is_empty() {
+            self.out.reserve(self.last.min(HIGH_WATER));
+        }
+    }
+
     fn reply(&mut self, id: &[u8], outcome: &Answer, batch: Option<u64>) {
         let config = &self.shared.config;
         let (strict, max) = (config.strict, config.max_message_size);
+        self.make_room();
         let start = self.out.len();
         self.out.extend_from_slice(&[0; HEAD]);
         match batch {
