@@ -64,6 +64,7 @@ enum Way {
     Messages,
     FramesTogether,
     MessagesTogether,
+    ListsTogether,
     RawCallers,
     RawPipelined,
     RawEchoed,
@@ -73,7 +74,7 @@ enum Way {
 }
 
 /// The ways, their names for people, what each is compared with, and the least ratio to that.
-const WAYS: [(Way, &str, Way, f64); 10] = [
+const WAYS: [(Way, &str, Way, f64); 11] = [
     (Way::Frames, "256 B frames, a write each", Way::Frames, 0.0),
     (Way::Messages, "256 B MessagePack, `send`", Way::Frames, 0.8),
     (
@@ -85,6 +86,12 @@ const WAYS: [(Way, &str, Way, f64); 10] = [
     (
         Way::MessagesTogether,
         "256 B MessagePack, `feed`",
+        Way::FramesTogether,
+        0.8,
+    ),
+    (
+        Way::ListsTogether,
+        "256 B MessagePack lists, `feed`",
         Way::FramesTogether,
         0.8,
     ),
@@ -141,13 +148,15 @@ struct Update {
 }
 
 impl Update {
-    fn new(id: u64) -> Self {
+    /// Makes one that has as many bytes whether it is written with the names of its fields or as a list.
+    fn new(id: u64, lists: bool) -> Self {
+        let names = "idroomxytext".len() + 5;
         Self {
             id: u64::MAX - id,
             room: "the second floor".to_owned(),
             x: 1.5,
             y: -1.5,
-            text: "x".repeat(192),
+            text: "x".repeat(if lists { 192 + names } else { 192 }),
         }
     }
 }
@@ -158,9 +167,11 @@ wt::messaging::messages! {
     }
 }
 
-fn encode(update: &Update) -> Result<BytesMut> {
+fn encode(update: &Update, lists: bool) -> Result<BytesMut> {
     let mut out = BytesMut::new();
-    MessagePack::new().encode_to(update, &mut out)?;
+    MessagePack::new()
+        .lists(lists)
+        .encode_to(update, &mut out)?;
     Ok(out)
 }
 
@@ -223,7 +234,7 @@ async fn serve(way: Way) -> Result {
                 }
             }
         }
-        Way::Messages | Way::MessagesTogether => {
+        Way::Messages | Way::MessagesTogether | Way::ListsTogether => {
             let recv = session.accept_uni().await?;
             let mut recv = StructuredRecv::<Message, _>::new(recv, MessagePack::new());
             while let Some(Message::Update(update)) = recv.recv().await? {
@@ -280,7 +291,11 @@ fn methods() -> Methods {
 /// What stays for all rounds.
 enum Doing {
     Frames(SendStream, bool),
-    Messages(StructuredSend<Message, MessagePack>, bool),
+    Messages {
+        send: StructuredSend<Message, MessagePack>,
+        together: bool,
+        lists: bool,
+    },
     Pipelined(SendStream, RecvStream),
     Callers(Arc<Callers>),
     Rpc(Rpc),
@@ -292,9 +307,14 @@ impl Doing {
         Ok(match way {
             Way::Frames => Self::Frames(session.open_uni().await?, false),
             Way::FramesTogether => Self::Frames(session.open_uni().await?, true),
-            Way::Messages | Way::MessagesTogether => {
-                let send = StructuredSend::new(session.open_uni().await?, MessagePack::new());
-                Self::Messages(send, way == Way::MessagesTogether)
+            Way::Messages | Way::MessagesTogether | Way::ListsTogether => {
+                let lists = way == Way::ListsTogether;
+                let format = MessagePack::new().lists(lists);
+                Self::Messages {
+                    send: StructuredSend::new(session.open_uni().await?, format),
+                    together: way != Way::Messages,
+                    lists,
+                }
             }
             Way::RawPipelined => {
                 let (send, recv) = session.open_bi().await?.split();
@@ -323,7 +343,7 @@ impl Doing {
         let mut sent = 0_u64;
         match self {
             Self::Frames(send, together) => {
-                let mut payload = encode(&Update::new(0))?;
+                let mut payload = encode(&Update::new(0, false), false)?;
                 let mut out = BytesMut::new();
                 while !sent.is_multiple_of(16) || start.elapsed() < time {
                     // Each has other contents, as in life.
@@ -337,9 +357,13 @@ impl Doing {
                 }
                 send.write_all(&out).await?;
             }
-            Self::Messages(send, together) => {
+            Self::Messages {
+                send,
+                together,
+                lists,
+            } => {
                 while !sent.is_multiple_of(16) || start.elapsed() < time {
-                    let message = Update::new(sent);
+                    let message = Update::new(sent, *lists);
                     if *together {
                         send.feed(message.into()).await?;
                     } else {
@@ -542,7 +566,7 @@ impl Pair {
         let (here, before) = (Usage::here(), self.peer.usage()?);
         let start = Instant::now();
         let count = self.doing.run(time).await?;
-        let counts = matches!(self.doing, Doing::Frames(..) | Doing::Messages(..));
+        let counts = matches!(self.doing, Doing::Frames(..) | Doing::Messages { .. });
         while counts && self.peer.usage()?.count < before.count + count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -564,9 +588,11 @@ async fn run(args: Args) -> Result {
         true => (1, Duration::from_millis(20)),
         false => (args.rounds.max(1), Duration::from_millis(args.time.max(1))),
     };
-    let size = encode(&Update::new(0))?.len();
-    if size != MESSAGE {
-        return Err(format!("a message has {size} bytes").into());
+    for lists in [false, true] {
+        let size = encode(&Update::new(0, lists), lists)?.len();
+        if size != MESSAGE {
+            return Err(format!("a message has {size} bytes").into());
+        }
     }
     let (mut pairs, mut sessions) = (Vec::new(), Vec::new());
     for way in WAYS {

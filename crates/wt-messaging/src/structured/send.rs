@@ -189,8 +189,8 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
 
     fn encode(&mut self, message: &M, start: usize) -> Result<(), MessageError> {
         let type_id = self.codec.type_id(message)?;
-        self.out.extend_from_slice(&type_id.to_be_bytes());
-        self.out.extend_from_slice(&[0; 4]);
+        let [id0, id1] = type_id.to_be_bytes();
+        self.out.extend_from_slice(&[id0, id1, 0, 0, 0, 0]);
         let encoded = self.codec.encode_to(message, &mut self.out);
         encoded.map_err(|source| MessageError::Encode { type_id, source })?;
         let size = self.out.len() - start - HEAD;
