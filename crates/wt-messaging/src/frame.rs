@@ -11,7 +11,7 @@ use wt_core::{ReadError, RecvStream, SendStream, WriteError};
 /// How many bytes are asked of a stream at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// What is reserved at once for a payload that is announced: a little, and small ones need no more.
+/// What is reserved at once for a payload of which the first bytes are there: a little, and small ones need no more.
 const AT_ONCE: usize = 1024;
 
 /// Takes frames out of the bytes of a stream, however they are cut.
@@ -111,7 +111,7 @@ impl<const HEAD: usize> Decoder<HEAD> {
 
     fn payload_in_pieces(&mut self, len: usize) -> Option<Bytes> {
         let part = self.input.len().min(len - self.parts.len());
-        if self.parts.is_empty() {
+        if part > 0 && self.parts.is_empty() {
             self.parts.reserve(len.min(AT_ONCE));
         }
         self.parts.extend_from_slice(&self.input.split_to(part));

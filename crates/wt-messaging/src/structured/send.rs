@@ -154,11 +154,12 @@ impl<M, C: Codec<M>> StructuredSend<M, C> {
                 &mut self.leaving,
                 cx
             ))?;
-            if self.out.is_empty() {
+            // Streams that are idle keep no buffer, not even one without a message in it.
+            let out = mem::take(&mut self.out);
+            if out.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            // Streams that are idle keep no buffer.
-            self.leaving = mem::take(&mut self.out).freeze();
+            self.leaving = out.freeze();
         }
     }
 
