@@ -123,33 +123,6 @@ async fn writes_wait_for_a_reader_beyond_the_window_of_a_stream() {
     timeout(LIMIT, writing).await.unwrap().unwrap();
 }
 
-/// Sends `total` bytes through a stream whose other end reads, and returns the window afterwards.
-async fn window_after(server: &Session, client: &Session, total: usize) -> u64 {
-    let [mut ours, mut theirs] = open_bi(client, server).await;
-    let sending = tokio::spawn(async move {
-        ours.send.write_chunk(vec![7; total].into()).await.unwrap();
-        ours.send.finish().unwrap();
-        ours.send.closed().await.unwrap();
-        ours
-    });
-    let read = timeout(LIMIT, theirs.recv.read_to_end(total)).await;
-    assert_eq!(read.unwrap().unwrap().len(), total);
-    sending.await.unwrap();
-    server.stats().recv_window.unwrap()
-}
-
-#[tokio::test]
-async fn a_window_that_may_not_grow_stays() {
-    let (mut server, client) = configs();
-    server.session.max_data = 1 << 20;
-    server.session.auto_scale = false;
-    let pair = pair_with(&server, &client).await;
-    let (theirs, ours) = pair.session().await;
-    for _ in 0..8 {
-        assert_eq!(window_after(&theirs, &ours, 16 << 20).await, 1 << 20);
-    }
-}
-
 #[tokio::test]
 async fn a_connection_that_is_never_used_is_closed() {
     let (mut server, client) = configs();
