@@ -1,17 +1,20 @@
 //! The runtime under quinn, which keeps its packets full.
 //!
-//! On a multi-thread runtime quinn's connection task is woken by nearly every write of the
-//! application and runs at once on another thread, so that small writes leave in a packet each. A
-//! task that is polled again and again within microseconds therefore steps back once before it goes
-//! on: what is written meanwhile leaves with it. A connection that is polled now and then, such as
-//! one that answers single requests, never waits.
+//! quinn's connection task is woken by nearly every write of the application and runs at once, so
+//! that small writes leave in a packet each. A task that is polled again and again within
+//! microseconds therefore steps back before it goes on, until its thread has nothing else to run:
+//! what is written meanwhile leaves with it. A connection that is polled now and then, such as one
+//! that answers single requests, never waits.
+//!
+//! Stepping back is [`yield_now`], which tokio has last a few dozen polls of other tasks at most. A
+//! task of the application that blocks its thread meanwhile makes the connection wait as well.
 
 use std::{
     fmt,
     future::Future,
     io,
     net::UdpSocket,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,9 +24,13 @@ use std::{
 };
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
+use tokio::task::yield_now;
 
 /// Polls that follow each other within this time are one streak.
-const GAP: Duration = Duration::from_micros(10);
+///
+/// Longer than a thread takes for the tasks of one batch of packets, and shorter than a round trip: requests one by one
+/// are no streak.
+const GAP: Duration = Duration::from_micros(30);
 
 /// How many polls of a streak go through before the next ones step back.
 const STREAK: u32 = 3;
@@ -107,9 +114,9 @@ impl Future for StepBack {
         let now = Instant::now();
         let since_last = self.last.map(|last| now.saturating_duration_since(last));
         if self.steps_back(since_last) {
-            // Woken while it runs, a task goes to the end of the queue.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // Not a wake-up of itself: that would put it behind the tasks that are ready now and before those that they
+            // wake, where another thread may take it as well.
+            return pin!(yield_now()).poll(cx);
         }
         let polled = self.task.as_mut().poll(cx);
         self.last = Some(Instant::now());
@@ -123,6 +130,30 @@ mod tests {
 
     fn task() -> StepBack {
         StepBack::new(Box::pin(std::future::pending()))
+    }
+
+    #[tokio::test]
+    async fn who_steps_back_lets_all_others_go_first() {
+        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let say = |word: &'static str| {
+            let done = done.clone();
+            move || done.send(word).unwrap()
+        };
+        let [first, second, third, last] = ["first", "second", "third", "last"].map(say);
+        let mut task = StepBack::new(Box::pin(async move { last() }));
+        task.streak = STREAK;
+        task.last = Some(Instant::now() + Duration::from_secs(1));
+        tokio::spawn(task);
+        tokio::spawn(async move {
+            first();
+            tokio::spawn(async move {
+                second();
+                tokio::spawn(async move { third() });
+            });
+        });
+        for word in ["first", "second", "third", "last"] {
+            assert_eq!(order.recv().await, Some(word));
+        }
     }
 
     #[test]
