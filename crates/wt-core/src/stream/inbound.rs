@@ -21,6 +21,10 @@ const ROOM: usize = 4096;
 /// Chunks that are taken from QUIC at a time, for a reader that takes them one by one.
 const AT_A_TIME: usize = 8;
 
+/// Chunks that are taken at a time from a stream that had fewer the last time: one more than most small messages have,
+/// so that QUIC sees the end behind them.
+const AT_FIRST: usize = 2;
+
 /// How a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -46,6 +50,8 @@ pub(super) struct Inbound {
     ahead: VecDeque<Bytes>,
     /// Small chunks, which stand behind all in `ahead`.
     small: BytesMut,
+    /// QUIC had [`AT_FIRST`] chunks or more the last time.
+    many: bool,
 }
 
 impl Inbound {
@@ -56,6 +62,7 @@ impl Inbound {
             first: Bytes::new(),
             ahead: VecDeque::new(),
             small: BytesMut::new(),
+            many: false,
         }
     }
 
@@ -148,19 +155,31 @@ impl Inbound {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<usize>, quinn::ReadError>> {
+        if self.many {
+            self.poll_chunks::<AT_A_TIME>(cx)
+        } else {
+            self.poll_chunks::<AT_FIRST>(cx)
+        }
+    }
+
+    fn poll_chunks<const MAX: usize>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<usize>, quinn::ReadError>> {
         let Some(quic) = &mut self.quic else {
             return Poll::Ready(Err(quinn::ReadError::ClosedStream));
         };
-        let mut chunks = [const { Bytes::new() }; AT_A_TIME];
+        let mut chunks = [const { Bytes::new() }; MAX];
         let polled = ready!(pin!(quic.read_chunks(&mut chunks)).poll(cx));
         Poll::Ready(self.settle(polled).map(|count| {
-            let chunks = chunks.into_iter().take(count?);
-            let lens = chunks.map(|chunk| {
-                let len = chunk.len();
-                self.push(chunk);
-                len
-            });
-            Some(lens.sum())
+            let count = count?;
+            self.many = count >= AT_FIRST;
+            let mut bytes = 0;
+            for chunk in chunks.iter_mut().take(count) {
+                bytes += chunk.len();
+                self.push(std::mem::take(chunk));
+            }
+            Some(bytes)
         }))
     }
 
