@@ -38,16 +38,17 @@ async fn a_stream_of_high_priority_overtakes() {
         while ends.len() < 2 {
             tokio::select! {
                 biased;
-                chunk = low_rx.read_chunk(usize::MAX), if !ends.contains(&"low") => match chunk.unwrap() {
-                    Some(chunk) => low_got += chunk.len(),
-                    None => ends.push("low"),
-                },
+                // What has arrived of both is no word on which came first.
                 chunk = high_rx.read_chunk(usize::MAX), if !ends.contains(&"high") => match chunk.unwrap() {
                     Some(chunk) => high_got += chunk.len(),
                     None => {
                         assert!(low_got < len / 2, "{low_got} bytes of low priority came before");
                         ends.push("high");
                     }
+                },
+                chunk = low_rx.read_chunk(usize::MAX), if !ends.contains(&"low") => match chunk.unwrap() {
+                    Some(chunk) => low_got += chunk.len(),
+                    None => ends.push("low"),
                 },
             }
         }
@@ -100,8 +101,8 @@ async fn streams_of_an_urgent_session_overtake_those_of_others() {
         while high_got < len {
             tokio::select! {
                 biased;
-                chunk = low_rx.read_chunk(usize::MAX), if low_got < len => low_got += chunk.unwrap().map_or(0, |c| c.len()),
                 chunk = high_rx.read_chunk(usize::MAX) => high_got += chunk.unwrap().map_or(0, |c| c.len()),
+                chunk = low_rx.read_chunk(usize::MAX), if low_got < len => low_got += chunk.unwrap().map_or(0, |c| c.len()),
             }
         }
     })
