@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{io::AsyncWrite, sync::futures::OwnedNotified};
 use wt_proto::{ErrorCode, StreamId, stream_header::Header};
 
@@ -467,18 +467,22 @@ impl SendStream {
             let result = self.poll_quic(cx, |send, cx| send_chunks(send, cx, all));
             return self.settle(allowed, result).map_ok(|_| ());
         }
-        let part = chunk.slice(..allowed.min(chunk.len()));
-        let result = if let Some(header) = self.header {
-            if part.len() < SMALL {
-                self.poll_first(cx, header, &mut [join(&header, &part)])
-            } else {
+        let len = allowed.min(chunk.len());
+        let result = match self.header {
+            Some(header) if len < SMALL => {
+                self.poll_first(cx, header, &mut [join(&header, &chunk[..len])])
+            }
+            Some(header) => {
+                let part = chunk.slice(..len);
                 self.poll_first(cx, header, &mut [join(&header, &[]), part])
             }
-        } else {
-            self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut [part]))
+            None => {
+                let part = chunk.slice(..len);
+                self.poll_quic(cx, |send, cx| send_chunks(send, cx, &mut [part]))
+            }
         };
         let written = ready!(self.settle(allowed, result))?;
-        let _ = chunk.split_to(written);
+        chunk.advance(written);
         Poll::Ready(Ok(()))
     }
 
