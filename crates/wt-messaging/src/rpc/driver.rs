@@ -2,24 +2,23 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::{Future, poll_fn},
-    pin::Pin,
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{Instant, Sleep, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 use wt_core::{BiStream, RecvStream, SendStream};
 
 use super::{
     RpcEnd, RpcError, RpcErrorCode,
     message::{self, HEAD, Incoming, Item, RawRequest},
+    pending::Clock,
     serving::Serving,
     shared::{Answer, Kept, Shared},
     wire::{self, BatchReply},
@@ -55,9 +54,7 @@ pub(super) struct Driver {
     here: usize,
     /// Others have had their turn before what is in `out` is written.
     stepped_back: bool,
-    /// For calls that are out of time; set to `due`.
-    timer: Pin<Box<Sleep>>,
-    due: Option<Instant>,
+    clock: Clock,
 }
 
 impl Drop for Driver {
@@ -98,8 +95,7 @@ impl Driver {
             next_batch: 0,
             here: 0,
             stepped_back: false,
-            timer: Box::pin(sleep(Duration::ZERO)),
-            due: None,
+            clock: Clock::new(),
         }
     }
 
@@ -196,7 +192,7 @@ impl Driver {
             progress = true;
         }
         // Calls are there before their frames.
-        self.poll_timer(cx);
+        self.clock.poll(&self.shared, cx);
         // Where many call or are called, more is about to follow: it leaves together.
         let more = !self.running.is_empty() || self.shared.calls_at_a_time();
         if progress && more && !self.stepped_back {
@@ -218,23 +214,6 @@ impl Driver {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
-        }
-    }
-
-    /// Ends the calls that are out of time.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) {
-        loop {
-            let due = self.shared.due(cx.waker());
-            if self.due != due {
-                self.due = due;
-                if let Some(at) = due {
-                    self.timer.as_mut().reset(at);
-                }
-            }
-            if due.is_none() || self.timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.shared.expire();
         }
     }
 

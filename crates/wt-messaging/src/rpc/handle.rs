@@ -1,9 +1,6 @@
 //! The handle of RPC.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, sync::Arc};
 
 use bytes::BytesMut;
 use serde::{Serialize, de::DeserializeOwned};
@@ -106,11 +103,7 @@ impl Rpc {
         config: RpcConfig,
     ) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let link = Link {
-            commands,
-            pending: Mutex::default(),
-        };
-        let carrier = Carrier::Stream(link);
+        let carrier = Carrier::Stream(Link { commands });
         let (rpc, shared, stopped) = Shared::start(session, carrier, methods, config);
         tokio::spawn(Driver::new(shared, stream, receiver).run(stopped));
         rpc

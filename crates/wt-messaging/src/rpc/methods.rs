@@ -1,7 +1,6 @@
 //! What the peer may call.
 
 use std::{
-    collections::HashMap,
     fmt,
     future::Future,
     pin::Pin,
@@ -12,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -111,7 +111,8 @@ impl From<Asked<'_>> for Request {
 /// ```
 #[derive(Clone, Default)]
 pub struct Methods {
-    handlers: HashMap<Arc<str>, Arc<Method>>,
+    /// By names that the application has chosen, so that no peer can have them collide.
+    handlers: FxHashMap<Arc<str>, Arc<Method>>,
 }
 
 impl Methods {

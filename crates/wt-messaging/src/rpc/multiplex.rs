@@ -1,16 +1,17 @@
 //! RPC with a stream for each call.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use uuid::Uuid;
-use wt_core::{BiStream, RecvStream, Session};
+use wt_core::{BiStream, RecvStream, Session, WriteError};
 
 use super::{
     CallError, RpcEnd, RpcError, RpcErrorCode,
     message::{self, ENVELOPE, Incoming, Item},
+    pending::Clock,
     serving::Serving,
     shared::{Answer, Kept, Shared},
     wire::{self, BatchReply},
@@ -20,10 +21,12 @@ use crate::frame::Decoder;
 /// Serves the streams of the peer until the session ends or the sign to stop comes.
 pub(super) async fn run(shared: Arc<Shared>, session: Session, mut stop: watch::Receiver<bool>) {
     let mut streams = JoinSet::new();
+    let mut clock = Clock::new();
     let end = tokio::select! {
         biased;
         _ = stop.changed() => RpcEnd::Closed,
         end = accept(&shared, &session, &mut streams) => end,
+        end = clock.run(&shared) => match end {},
     };
     tracing::debug!(%end, "RPC ends");
     shared.refuse(&end);
@@ -62,15 +65,23 @@ async fn accept(shared: &Arc<Shared>, session: &Session, streams: &mut JoinSet<(
 async fn serve(shared: Arc<Shared>, stream: BiStream, here: bool) {
     let (mut send, mut recv) = stream.split();
     let config = &shared.config;
-    let request = payload(&mut recv, config.max_message_size);
-    let incoming = match timeout(config.request_timeout, request).await {
-        Ok(Ok(payload)) => message::parse(&payload, shared.strict()),
-        Ok(Err(error @ RpcEnd::TooLarge { .. })) => {
+    let mut request = pin!(payload(&mut recv, config.max_message_size));
+    // Mostly it has arrived with its stream, and there is no need for a timer.
+    let request = match (&mut request).now_or_never() {
+        Some(request) => request,
+        None => match timeout(config.request_timeout, request).await {
+            Ok(request) => request,
+            // Dropped, the stream is reset.
+            Err(_) => return,
+        },
+    };
+    let incoming = match request {
+        Ok(payload) => message::parse(&payload, shared.strict()),
+        Err(error @ RpcEnd::TooLarge { .. }) => {
             let error = RpcError::new(RpcErrorCode::INVALID_REQUEST, error.to_string());
             Incoming::One(Item::Invalid { id: None, error })
         }
-        // Dropped, the stream is reset.
-        Ok(Err(_)) | Err(_) => return,
+        Err(_) => return,
     };
     let expected = match &incoming {
         Incoming::One(item) => usize::from(item.is_answered()),
@@ -98,13 +109,20 @@ async fn serve(shared: Arc<Shared>, stream: BiStream, here: bool) {
     let _ = send.finish();
 }
 
+/// The room that answers take until they are written.
+#[expect(dead_code, reason = "held, and dropped")]
+enum Waiting {
+    One(Kept),
+    All(Vec<Kept>),
+}
+
 /// Has one request done, or all of a batch one after the other; the frame of the answer.
 async fn answer(
     shared: &Arc<Shared>,
     incoming: Incoming,
     expected: usize,
     here: bool,
-) -> Option<(BytesMut, Vec<Kept>)> {
+) -> Option<(BytesMut, Waiting)> {
     let config = &shared.config;
     let mut frame = message::frame(ENVELOPE);
     match incoming {
@@ -112,7 +130,7 @@ async fn answer(
             let (id, outcome, kept) = item_answer(shared, item, here).await?;
             let max = config.max_message_size;
             wire::reply(&mut frame, config.strict, max, &id, &outcome);
-            Some((frame, vec![kept]))
+            Some((frame, Waiting::One(kept)))
         }
         Incoming::Batch(items) => {
             let mut replies = BatchReply::new(expected, config.strict, config.max_message_size);
@@ -128,7 +146,7 @@ async fn answer(
                 }
             }
             frame.extend_from_slice(&all?);
-            Some((frame, waiting))
+            Some((frame, Waiting::All(waiting)))
         }
     }
 }
@@ -171,45 +189,85 @@ async fn step_aside() {
     .await;
 }
 
-/// Makes calls on a stream of their own. Dropped, it tells the peer by stopping the stream.
+/// Makes a call on a stream of its own. Dropped, it tells the peer by stopping the stream.
+pub(super) async fn call(
+    shared: &Shared,
+    session: &Session,
+    id: Uuid,
+    frame: BytesMut,
+) -> Result<Answer, CallError> {
+    let (written, recv) = send(session, frame).await?;
+    match reply(shared, recv, written).await? {
+        Incoming::One(item) => answer_to(&[id], item).map(|(_, answer)| answer),
+        Incoming::Batch(items) => sort(&[id], items)?.pop().ok_or(CallError::NoAnswer),
+    }
+}
+
+/// Makes calls on one stream. Dropped, it tells the peer by stopping the stream.
 pub(super) async fn exchange(
     shared: &Shared,
     session: &Session,
     ids: &[Uuid],
-    frame: Bytes,
+    frame: BytesMut,
 ) -> Result<Vec<Answer>, CallError> {
-    let stream = session.open_bi().await.map_err(RpcEnd::Session)?;
-    let (mut send, mut recv) = stream.split();
-    let written = send.write_chunk(frame).await;
-    let written = written.and_then(|()| send.finish());
+    let (written, recv) = send(session, frame).await?;
     if ids.is_empty() {
         return Ok(written.map(|()| Vec::new()).map_err(RpcEnd::Write)?);
     }
+    match reply(shared, recv, written).await? {
+        Incoming::One(item) => sort(ids, vec![item]),
+        Incoming::Batch(items) => sort(ids, items),
+    }
+}
+
+/// Sends a frame on a stream of its own; whether all of it was written, and where the answer comes.
+async fn send(
+    session: &Session,
+    frame: BytesMut,
+) -> Result<(Result<(), WriteError>, RecvStream), CallError> {
+    let stream = session.open_bi().await.map_err(RpcEnd::Session)?;
+    let (mut send, recv) = stream.split();
+    let written = send.write_chunk(frame.freeze()).await;
+    Ok((written.and_then(|()| send.finish()), recv))
+}
+
+/// Waits for the answer.
+async fn reply(
+    shared: &Shared,
+    mut recv: RecvStream,
+    written: Result<(), WriteError>,
+) -> Result<Incoming, CallError> {
     // A peer that refuses a request may stop it before it has it all, and say why.
-    let payload = match (
+    match (
         payload(&mut recv, shared.config.max_message_size).await,
         written,
     ) {
-        (Ok(payload), _) => payload,
-        (Err(_), Err(error)) => return Err(RpcEnd::Write(error).into()),
-        (Err(error), Ok(())) => return Err(error.into()),
+        (Ok(payload), _) => Ok(message::parse(&payload, shared.strict())),
+        (Err(_), Err(error)) => Err(RpcEnd::Write(error).into()),
+        (Err(error), Ok(())) => Err(error.into()),
+    }
+}
+
+/// Says which call an item answers, and how.
+fn answer_to(ids: &[Uuid], item: Item) -> Result<(usize, Answer), CallError> {
+    let Item::Response { id, outcome } = item else {
+        return Err(CallError::NoAnswer);
     };
-    let items = match message::parse(&payload, shared.strict()) {
-        Incoming::One(item) => vec![item],
-        Incoming::Batch(items) => items,
-    };
+    let id = message::call_id(&id);
+    match (ids.iter().position(|call| Some(*call) == id), outcome) {
+        (Some(at), outcome) => Ok((at, outcome)),
+        // An error about the message as a whole.
+        (None, Err(error)) => Err(CallError::Remote(error)),
+        (None, Ok(_)) => Err(CallError::NoAnswer),
+    }
+}
+
+/// Puts answers in the order of their calls, each of which has to have one.
+fn sort(ids: &[Uuid], items: Vec<Item>) -> Result<Vec<Answer>, CallError> {
     let mut answers: Vec<Option<Answer>> = vec![None; ids.len()];
     for item in items {
-        let Item::Response { id, outcome } = item else {
-            return Err(CallError::NoAnswer);
-        };
-        let id = message::call_id(&id);
-        match (ids.iter().position(|call| Some(*call) == id), outcome) {
-            (Some(at), outcome) => answers[at] = Some(outcome),
-            // An error about the message as a whole.
-            (None, Err(error)) => return Err(CallError::Remote(error)),
-            (None, Ok(_)) => return Err(CallError::NoAnswer),
-        }
+        let (at, answer) = answer_to(ids, item)?;
+        answers[at] = Some(answer);
     }
     let answers: Option<_> = answers.into_iter().collect();
     answers.ok_or(CallError::NoAnswer)

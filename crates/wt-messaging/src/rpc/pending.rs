@@ -1,11 +1,24 @@
-//! Calls that wait for their answers on a stream.
+//! Calls that wait for their answers.
 
-use std::{collections::HashMap, task::Waker, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use tokio::{sync::oneshot, time::Instant};
+use rustc_hash::FxHashMap;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
+};
 use uuid::Uuid;
 
-use super::{CallError, shared::Answer};
+use super::{
+    CallError,
+    shared::{Answer, Shared},
+};
 
 /// How long a call may take, and what its error says.
 #[derive(Clone, Copy)]
@@ -47,14 +60,15 @@ pub(super) struct OutOfTime;
 
 /// The calls that wait.
 ///
-/// The driver has one timer for all of them: one for each would cost as much as the call's way through the stream.
+/// They have one [`Clock`]: one for each would cost as much as the call's way through the stream.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    calls: HashMap<Uuid, Waiter>,
+    /// By ids that this end has made up, so that no peer can have them collide.
+    calls: FxHashMap<Uuid, Waiter>,
     /// No call is out of time before that.
     due: Option<Instant>,
-    /// The driver, which has set its timer to `due`.
-    driver: Option<Waker>,
+    /// The task with the clock, which is set to `due`.
+    clock: Option<Waker>,
 }
 
 /// Where the answer to a call goes. To be used without the lock, since somebody is woken.
@@ -67,22 +81,23 @@ struct Waiter {
 }
 
 impl Pending {
-    /// Has an answer come to here, or the news that the time is over. The driver is to be woken if it is returned.
+    /// Has an answer come to here, or the news that the time is over. The task with the clock is to be woken if it is
+    /// returned.
     pub(super) fn expect(
         &mut self,
         id: Uuid,
         deadline: Option<Instant>,
     ) -> (oneshot::Receiver<Result<Answer, OutOfTime>>, Option<Waker>) {
         let (answer, receiver) = oneshot::channel();
-        let mut driver = None;
+        let mut clock = None;
         if let Some(deadline) = deadline
             && self.due.is_none_or(|due| deadline < due)
         {
             self.due = Some(deadline);
-            driver = self.driver.take();
+            clock = self.clock.take();
         }
         self.calls.insert(id, Waiter { answer, deadline });
-        (receiver, driver)
+        (receiver, clock)
     }
 
     /// Takes a call back; `false` when it waits no more.
@@ -96,10 +111,10 @@ impl Pending {
     }
 
     /// Returns when to look for calls that are [out of time](Self::expire), and has this task woken when that changes.
-    pub(super) fn due(&mut self, driver: &Waker) -> Option<Instant> {
-        match &mut self.driver {
-            Some(known) => known.clone_from(driver),
-            None => self.driver = Some(driver.clone()),
+    pub(super) fn due(&mut self, task: &Waker) -> Option<Instant> {
+        match &mut self.clock {
+            Some(known) => known.clone_from(task),
+            None => self.clock = Some(task.clone()),
         }
         self.due
     }
@@ -111,6 +126,47 @@ impl Pending {
         let over = over.map(|(id, waiter)| (id, waiter.answer)).collect();
         self.due = self.calls.values().filter_map(|w| w.deadline).min();
         over
+    }
+}
+
+/// The timer for calls that are out of time.
+pub(super) struct Clock {
+    timer: Pin<Box<Sleep>>,
+    due: Option<Instant>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self {
+            timer: Box::pin(sleep(Duration::ZERO)),
+            due: None,
+        }
+    }
+
+    /// Ends the calls that are out of time, and has this task woken for the next.
+    pub(super) fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) {
+        loop {
+            let due = shared.due(cx.waker());
+            if self.due != due {
+                self.due = due;
+                if let Some(at) = due {
+                    self.timer.as_mut().reset(at);
+                }
+            }
+            if due.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            shared.expire();
+        }
+    }
+
+    /// Ends calls when they are out of time, without end.
+    pub(super) async fn run(&mut self, shared: &Shared) -> Infallible {
+        poll_fn(|cx| {
+            self.poll(shared, cx);
+            Poll::Pending
+        })
+        .await
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
-    sync::{Semaphore, SemaphorePermit, mpsc, mpsc::error::TrySendError, oneshot, watch},
+    sync::{
+        Semaphore, SemaphorePermit, mpsc, mpsc::error::TrySendError, oneshot,
+        oneshot::error::RecvError, watch,
+    },
     time::{Instant, timeout_at},
 };
 use uuid::Uuid;
@@ -35,6 +38,7 @@ pub(super) struct Shared {
     pub(super) config: RpcConfig,
     pub(super) methods: Methods,
     carrier: Carrier,
+    pending: Mutex<Pending>,
     /// One for each call that may wait for its answer.
     permits: Semaphore,
     /// Bytes of answers that wait to be written.
@@ -56,10 +60,9 @@ pub(super) enum Carrier {
     Session(Session),
 }
 
-/// The way to the driver of a stream and back.
+/// The way to the driver of a stream.
 pub(super) struct Link {
     pub(super) commands: mpsc::Sender<BytesMut>,
-    pub(super) pending: Mutex<Pending>,
 }
 
 /// Room that an answer takes until this is dropped.
@@ -107,6 +110,7 @@ impl Shared {
         let shared = Arc::new(Self {
             methods,
             carrier,
+            pending: Mutex::default(),
             permits: Semaphore::new(permits),
             stop,
             answers: Arc::default(),
@@ -157,11 +161,9 @@ impl Shared {
 
     /// Gives up the calls that wait for answers.
     pub(super) fn forget(&self) {
-        if let Carrier::Stream(link) = &self.carrier {
-            let calls = std::mem::take(&mut *lock(&link.pending));
-            // Who waits is woken, without the lock.
-            drop(calls);
-        }
+        let calls = std::mem::take(&mut *lock(&self.pending));
+        // Who waits is woken, without the lock.
+        drop(calls);
     }
 
     /// Returns whether several calls are under way.
@@ -215,10 +217,7 @@ impl Shared {
 
     /// Hands an answer to the call that waits for it. The id is JSON.
     pub(super) fn answered(&self, id: &[u8], answer: Answer) {
-        let Carrier::Stream(link) = &self.carrier else {
-            return;
-        };
-        let call = message::call_id(id).and_then(|id| lock(&link.pending).take(&id));
+        let call = message::call_id(id).and_then(|id| lock(&self.pending).take(&id));
         match (call, answer) {
             // The call may have been given up this moment.
             (Some(call), answer) => drop(call.send(Ok(answer))),
@@ -229,20 +228,18 @@ impl Shared {
         }
     }
 
-    /// Returns when to look for calls that are [out of time](Self::expire), and has the driver woken when that changes.
-    pub(super) fn due(&self, driver: &Waker) -> Option<Instant> {
-        match &self.carrier {
-            Carrier::Stream(link) => lock(&link.pending).due(driver),
-            Carrier::Session(_) => None,
-        }
+    /// Returns when to look for calls that are [out of time](Self::expire), and has this task woken when that changes.
+    pub(super) fn due(&self, task: &Waker) -> Option<Instant> {
+        lock(&self.pending).due(task)
     }
 
     /// Ends the calls that are out of time, and tells the peer.
     pub(super) fn expire(&self) {
-        if let Carrier::Stream(link) = &self.carrier {
-            let over = lock(&link.pending).expire(Instant::now());
-            for (id, call) in over {
-                let _ = call.send(Err(OutOfTime));
+        let over = lock(&self.pending).expire(Instant::now());
+        for (id, call) in over {
+            let _ = call.send(Err(OutOfTime));
+            // A call with a stream of its own stops that.
+            if let Carrier::Stream(link) = &self.carrier {
                 self.cancel(link, &id);
             }
         }
@@ -294,25 +291,64 @@ impl Shared {
         frame: BytesMut,
         limit: Limit<'_>,
     ) -> Result<Answer, CallError> {
-        let ids = [id];
-        let Carrier::Stream(link) = &self.carrier else {
-            // A future of its own: it is large, and calls on one stream need not carry it about.
-            let answers = limit.keep(Box::pin(self.exchange(&ids, frame))).await?;
-            return answers.into_iter().next().ok_or(CallError::NoAnswer);
-        };
+        match &self.carrier {
+            Carrier::Stream(link) => self.call_by(link, id, frame, limit).await,
+            Carrier::Session(session) => self.call_over(session, id, frame, limit).await,
+        }
+    }
+
+    /// Sends the sealed frame of a call to the driver and waits for its answer.
+    async fn call_by(
+        &self,
+        link: &Link,
+        id: Uuid,
+        frame: BytesMut,
+        limit: Limit<'_>,
+    ) -> Result<Answer, CallError> {
         let deadline = limit.deadline();
-        let _permit = match self.permits.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(_) => until(deadline, limit, self.permits(1)).await?,
-        };
-        let mut waiting = Waiting::new(self, link, &ids);
+        let _permit = self.permit(deadline, limit).await?;
+        let ids = [id];
+        let mut waiting = Waiting::new(self, &ids);
         let answer = waiting.expect(id, deadline);
-        until(deadline, limit, waiting.send(frame)).await?;
-        match answer.await {
-            Ok(Ok(answer)) => {
-                waiting.answered();
-                Ok(answer)
-            }
+        until(deadline, limit, waiting.send(link, frame)).await?;
+        let answer = self.outcome(answer.await, limit)?;
+        waiting.answered();
+        Ok(answer)
+    }
+
+    /// Sends the sealed frame of a call on a stream of its own and waits for its answer.
+    async fn call_over(
+        &self,
+        session: &Session,
+        id: Uuid,
+        frame: BytesMut,
+        limit: Limit<'_>,
+    ) -> Result<Answer, CallError> {
+        let deadline = limit.deadline();
+        let _permit = self.permit(deadline, limit).await?;
+        let ids = [id];
+        let waiting = Waiting::new(self, &ids);
+        // By this comes only why there is no answer.
+        let given_up = waiting.expect(id, deadline);
+        // Those that wait are given up after the end is known: a call that came later sees it here.
+        if let Some(end) = self.ended() {
+            return Err(end.into());
+        }
+        tokio::select! {
+            biased;
+            answer = multiplex::call(self, session, id, frame) => answer,
+            why = given_up => self.outcome(why, limit),
+        }
+    }
+
+    /// Says what came of waiting for an answer.
+    fn outcome(
+        &self,
+        received: Result<Result<Answer, OutOfTime>, RecvError>,
+        limit: Limit<'_>,
+    ) -> Result<Answer, CallError> {
+        match received {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(OutOfTime)) => Err(limit.error()),
             Err(_) => Err(self.why().into()),
         }
@@ -327,9 +363,9 @@ impl Shared {
         let _permits = self.permits(ids.len()).await?;
         match &self.carrier {
             Carrier::Stream(link) => {
-                let mut waiting = Waiting::new(self, link, ids);
+                let mut waiting = Waiting::new(self, ids);
                 let answers: Vec<_> = ids.iter().map(|id| waiting.expect(*id, None)).collect();
-                waiting.send(frame).await?;
+                waiting.send(link, frame).await?;
                 let mut results = Vec::with_capacity(answers.len());
                 for answer in answers {
                     match answer.await {
@@ -342,13 +378,25 @@ impl Shared {
                 Ok(results)
             }
             Carrier::Session(session) => {
-                let exchange = multiplex::exchange(self, session, ids, frame.freeze());
+                let exchange = multiplex::exchange(self, session, ids, frame);
                 tokio::select! {
                     biased;
                     answers = exchange => answers,
                     end = self.refused() => Err(end.into()),
                 }
             }
+        }
+    }
+
+    /// Waits until one more call may be under way.
+    async fn permit(
+        &self,
+        deadline: Option<Instant>,
+        limit: Limit<'_>,
+    ) -> Result<Option<SemaphorePermit<'_>>, CallError> {
+        match self.permits.try_acquire() {
+            Ok(permit) => Ok(Some(permit)),
+            Err(_) => until(deadline, limit, self.permits(1)).await,
         }
     }
 
@@ -368,21 +416,20 @@ impl Shared {
     }
 }
 
-/// Calls that wait for their answers on a stream. Those that are dropped meanwhile are taken back.
+/// Calls that wait for their answers. Those that are dropped meanwhile are taken back.
 struct Waiting<'a> {
     shared: &'a Shared,
-    link: &'a Link,
     ids: &'a [Uuid],
-    sent: bool,
+    /// Where the calls went, and where is told that they are given up.
+    sent: Option<&'a Link>,
 }
 
 impl<'a> Waiting<'a> {
-    const fn new(shared: &'a Shared, link: &'a Link, ids: &'a [Uuid]) -> Self {
+    const fn new(shared: &'a Shared, ids: &'a [Uuid]) -> Self {
         Self {
             shared,
-            link,
             ids,
-            sent: false,
+            sent: None,
         }
     }
 
@@ -392,21 +439,25 @@ impl<'a> Waiting<'a> {
         id: Uuid,
         deadline: Option<Instant>,
     ) -> oneshot::Receiver<Result<Answer, OutOfTime>> {
-        let (receiver, driver) = lock(&self.link.pending).expect(id, deadline);
-        if let Some(driver) = driver {
-            driver.wake();
+        let (receiver, clock) = lock(&self.shared.pending).expect(id, deadline);
+        if let Some(clock) = clock {
+            clock.wake();
         }
         receiver
     }
 
-    async fn send(&mut self, frame: BytesMut) -> Result<(), CallError> {
-        let sent = match self.link.commands.try_send(frame) {
+    async fn send(&mut self, link: &'a Link, frame: BytesMut) -> Result<(), CallError> {
+        let sent = match link.commands.try_send(frame) {
             Ok(()) => true,
-            Err(TrySendError::Full(frame)) => self.link.commands.send(frame).await.is_ok(),
+            Err(TrySendError::Full(frame)) => link.commands.send(frame).await.is_ok(),
             Err(TrySendError::Closed(_)) => false,
         };
-        self.sent = sent;
-        sent.then_some(()).ok_or_else(|| self.shared.why().into())
+        if sent {
+            self.sent = Some(link);
+            Ok(())
+        } else {
+            Err(self.shared.why().into())
+        }
     }
 
     /// Has nothing taken back: all answers are there.
@@ -420,13 +471,17 @@ impl Drop for Waiting<'_> {
         if self.ids.is_empty() {
             return;
         }
-        let mut pending = lock(&self.link.pending);
+        let mut pending = lock(&self.shared.pending);
+        let Some(link) = self.sent else {
+            for id in self.ids {
+                pending.forget(id);
+            }
+            return;
+        };
         let given_up: Vec<_> = self.ids.iter().filter(|id| pending.forget(id)).collect();
         drop(pending);
-        if self.sent {
-            for id in given_up {
-                self.shared.cancel(self.link, id);
-            }
+        for id in given_up {
+            self.shared.cancel(link, id);
         }
     }
 }
