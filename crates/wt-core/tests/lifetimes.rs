@@ -50,7 +50,8 @@ async fn two_thousand_sessions_one_after_another_leave_nothing_behind() {
     }
     assert_eq!(pair.client.session_count(), 1);
     eventually(|| pair.server.session_count() == 1).await;
-    assert_eq!(tasks(), before);
+    // An endpoint looks after volunteers now and then, in a task that is soon over; it may have been there before.
+    eventually(|| tasks() <= before).await;
     assert_eq!(pair.server_endpoint.open_connections(), 1);
     // The first session has seen it all.
     use_briefly(&server, &client).await;
@@ -130,12 +131,7 @@ async fn dropping_what_waits_leaves_nothing_behind() {
             let _ = task.await;
         }
     }
-    // An endpoint looks after volunteers now and then, in a task that is soon over.
-    within(async {
-        while tasks() > before {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    // As above.
+    eventually(|| tasks() <= before).await;
     use_briefly(&server, &client).await;
 }
