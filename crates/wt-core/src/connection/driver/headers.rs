@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use wt_proto::{
     Dir, ErrorCode, SessionId, StreamId, VarInt,
     coding::Decode,
@@ -90,15 +90,14 @@ impl Driver {
         id: StreamId,
         send: Option<quinn::SendStream>,
         recv: quinn::RecvStream,
-        [first, more]: [Bytes; 2],
+        [mut first, more]: [Bytes; 2],
     ) -> Step<bool> {
         let mut rest: &[u8] = &first;
-        let behind = |rest: &[u8]| [first.slice(first.len() - rest.len()..), more.clone()];
         match id.dir() {
             Dir::Uni => match self.check(UniHeader::decode(&mut rest))? {
                 Some(header) => {
-                    let body = behind(rest);
-                    self.uni_stream(header, recv, body)
+                    first.advance(first.len() - rest.len());
+                    self.uni_stream(header, recv, [first, more])
                 }
                 None => self
                     .park(id, None, recv, &join(first, &more))
@@ -106,11 +105,11 @@ impl Driver {
             },
             Dir::Bi => match self.check(BiHeader::decode(&mut rest))? {
                 Some(BiHeader::WebTransport(session)) => {
-                    let body = behind(rest);
+                    first.advance(first.len() - rest.len());
                     let mut state = lock(&self.inner.state);
                     state.proto.handle_bidi_opened(id);
                     let slot = Slot::new(true, send, Some(recv));
-                    Ok(self.place(&mut state, session, slot, body))
+                    Ok(self.place(&mut state, session, slot, [first, more]))
                 }
                 Some(_) => {
                     let first = join(first, &more);
