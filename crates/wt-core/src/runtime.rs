@@ -26,11 +26,9 @@ use std::{
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 use tokio::task::yield_now;
 
-/// Polls that follow each other within this time are one streak.
-///
-/// Longer than a thread takes for the tasks of one batch of packets, and shorter than a round trip: requests one by one
-/// are no streak.
-const GAP: Duration = Duration::from_micros(30);
+/// Polls that follow each other within this time are one streak: less than a round trip takes, so that requests one by
+/// one are none.
+const GAP: Duration = Duration::from_micros(15);
 
 /// How many polls of a streak go through before the next ones step back.
 const STREAK: u32 = 3;
