@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_driver_is_woken_for_a_time_that_is_over_earlier() {
+    async fn the_clock_is_woken_for_a_time_that_is_over_earlier() {
         let now = Instant::now();
         let after = |seconds| Some(now + Duration::from_secs(seconds));
         let mut pending = Pending::default();
