@@ -23,6 +23,9 @@ const LONG: Duration = Duration::from_secs(60);
 
 const SEED: u64 = 0x5eed;
 
+/// Bytes of a message besides its number: two fit into a packet, so that many packets go each way and some are lost.
+const BODY: usize = 550;
+
 /// Both ends of a session, and what is between them.
 struct Scene {
     proxy: Proxy,
@@ -79,7 +82,7 @@ fn lossy(lost: u32) -> Faults {
 async fn send(layer: &ReliabilityLayer, count: u32) {
     let mut deliveries = Vec::new();
     for n in 0..count {
-        let message = [&n.to_be_bytes()[..], &[n as u8; 200]].concat();
+        let message = [&n.to_be_bytes()[..], &[n as u8; BODY]].concat();
         deliveries.push(layer.send(message).await.unwrap());
     }
     for (n, delivery) in deliveries.into_iter().enumerate() {
@@ -95,7 +98,7 @@ async fn receive(layer: &ReliabilityLayer, count: u32) -> Vec<u32> {
         let message = layer.receive().await.unwrap();
         let (number, body) = message.split_first_chunk().unwrap();
         let number = u32::from_be_bytes(*number);
-        assert!(body == [number as u8; 200], "message {number}");
+        assert!(body == [number as u8; BODY], "message {number}");
         numbers.push(number);
     }
     numbers
