@@ -61,8 +61,8 @@ pub struct TransportConfig {
     /// Send and receive buffer that the socket is asked to have, in bytes; the system may grant less. 0 leaves the
     /// system's default. Default: 4 MiB.
     pub socket_buffer: usize,
-    /// Whether connections that are busy with small writes wait a moment to fill their packets, which costs an idle
-    /// connection nothing. `false` leaves it to quinn. Default: `true`.
+    /// Whether connections that are busy with small writes fill their packets: they send when their thread has nothing
+    /// else to run, which costs an idle connection nothing. `false` leaves it to quinn. Default: `true`.
     pub batch_packets: bool,
     /// Handshakes that a server holds until they are accepted; further ones are ignored until their clients ask again.
     /// Default: 4096.
