@@ -126,11 +126,9 @@ async fn time_runs_out_also_where_nothing_can_be_written() {
     }
 }
 
-#[test]
-fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
-    let there = Runtime::new().unwrap();
-    let here = Runtime::new().unwrap();
-    let (begun, mut beginning) = mpsc::channel(1);
+/// A method that never ends, and where it tells that it has begun.
+fn forever() -> (Methods, mpsc::Receiver<()>) {
+    let (begun, beginning) = mpsc::channel(1);
     let methods = Methods::new().method("forever", move || {
         let begun = begun.clone();
         async move {
@@ -138,6 +136,14 @@ fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
             std::future::pending::<Result<(), RpcError>>().await
         }
     });
+    (methods, beginning)
+}
+
+#[test]
+fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
+    let there = Runtime::new().unwrap();
+    let here = Runtime::new().unwrap();
+    let (methods, mut beginning) = forever();
     let (pair, forms) = there.block_on(async {
         let pair = pair().await;
         let forms = forms(&pair, || methods.clone(), RpcConfig::new()).await;
@@ -150,6 +156,29 @@ fn calls_fail_when_the_runtime_of_their_stream_goes_away() {
     there.shutdown_timeout(Duration::from_secs(10));
     assert!(here.block_on(within(call)).unwrap().is_err());
     drop(pair);
+}
+
+#[test]
+fn calls_with_streams_of_their_own_fail_when_the_runtime_of_rpc_goes_away() {
+    let there = Runtime::new().unwrap();
+    let here = Runtime::new().unwrap();
+    let (methods, mut beginning) = forever();
+    let pair = here.block_on(pair());
+    let _server =
+        here.block_on(async { Rpc::over_session(&pair.server, methods, RpcConfig::new()) });
+    let client =
+        there.block_on(async { Rpc::over_session(&pair.client, Methods::new(), RpcConfig::new()) });
+    let call = client
+        .call::<()>("forever", ())
+        .timeout(Duration::from_secs(3600));
+    let call = here.spawn(call.into_future());
+    here.block_on(within(beginning.recv())).unwrap();
+    there.shutdown_timeout(Duration::from_secs(10));
+    let error = here.block_on(within(call)).unwrap().unwrap_err();
+    assert!(!error.is_timeout(), "{error}");
+    assert!(client.close_reason().is_some());
+    // The session is none of its business.
+    assert!(pair.client.close_reason().is_none());
 }
 
 /// Answers of handlers that need no task pile up no higher than others.

@@ -20,6 +20,7 @@ use crate::frame::Decoder;
 
 /// Serves the streams of the peer until the session ends or the sign to stop comes.
 pub(super) async fn run(shared: Arc<Shared>, session: Session, mut stop: watch::Receiver<bool>) {
+    let _guard = Guard(shared.clone());
     let mut streams = JoinSet::new();
     let mut clock = Clock::new();
     let end = tokio::select! {
@@ -32,6 +33,15 @@ pub(super) async fn run(shared: Arc<Shared>, session: Session, mut stop: watch::
     shared.refuse(&end);
     streams.shutdown().await;
     shared.over(end);
+}
+
+/// Ends RPC when the runtime of its task goes away before the session: nobody would tell calls that they are out of time.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// Serves streams until the session ends.
