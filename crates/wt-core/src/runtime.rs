@@ -3,8 +3,9 @@
 //! quinn's connection task is woken by nearly every write of the application and runs at once, so
 //! that small writes leave in a packet each. A task that is polled again and again within
 //! microseconds therefore steps back before it goes on, until its thread has nothing else to run:
-//! what is written meanwhile leaves with it. A connection that is polled now and then, such as one
-//! that answers single requests, never waits.
+//! what is written meanwhile leaves with it. While others do have something to run, it does so after a
+//! pause as well. A connection that is polled now and then, such as one that answers single requests,
+//! never waits.
 //!
 //! Stepping back is [`yield_now`], which tokio has last a few dozen polls of other tasks at most. A
 //! task of the application that blocks its thread meanwhile makes the connection wait as well.
@@ -32,6 +33,14 @@ const GAP: Duration = Duration::from_micros(15);
 
 /// How many polls of a streak go through before the next ones step back.
 const STREAK: u32 = 3;
+
+/// A step back of this length was worth it: others had something to do meanwhile, while a single request, or its answer,
+/// is waited for in vain.
+const WORTH: Duration = Duration::from_micros(5);
+
+/// A connection stays busy for so long after that, however long the gaps: until the answers to many requests are
+/// written takes longer than [`GAP`], and those that have to wait for a new streak leave in a packet each.
+const BUSY: Duration = Duration::from_micros(200);
 
 /// Tokio as quinn has it, with connection tasks that step back.
 #[derive(Debug, Default)]
@@ -69,7 +78,10 @@ struct StepBack {
     /// When the last poll ended.
     last: Option<Instant>,
     streak: u32,
-    stepped_back: bool,
+    /// Since when it steps back.
+    since: Option<Instant>,
+    /// Until when gaps of any length belong to the streak.
+    busy_until: Option<Instant>,
 }
 
 impl fmt::Debug for StepBack {
@@ -86,22 +98,30 @@ impl StepBack {
             task,
             last: None,
             streak: 0,
-            stepped_back: false,
+            since: None,
+            busy_until: None,
         }
     }
 
-    /// Says whether this poll should step back, given the time that passed since the last one.
-    fn steps_back(&mut self, since_last: Option<Duration>) -> bool {
-        if std::mem::take(&mut self.stepped_back) {
+    /// Says whether a poll at this time should step back.
+    fn steps_back(&mut self, now: Instant) -> bool {
+        if let Some(since) = self.since.take() {
+            if now.saturating_duration_since(since) >= WORTH {
+                self.busy_until = Some(now + BUSY);
+            }
             return false;
         }
-        if since_last.is_none_or(|gap| gap > GAP) {
+        let quick = |last| now.saturating_duration_since(last) <= GAP;
+        if !self.last.is_some_and(quick) && self.busy_until.is_none_or(|end| now > end) {
             self.streak = 0;
             return false;
         }
         self.streak = self.streak.saturating_add(1);
-        self.stepped_back = self.streak >= STREAK;
-        self.stepped_back
+        if self.streak < STREAK {
+            return false;
+        }
+        self.since = Some(now);
+        true
     }
 }
 
@@ -109,9 +129,7 @@ impl Future for StepBack {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let since_last = self.last.map(|last| now.saturating_duration_since(last));
-        if self.steps_back(since_last) {
+        if self.steps_back(Instant::now()) {
             // Not a wake-up of itself: that would put it behind the tasks that are ready now and before those that they
             // wake, where another thread may take it as well.
             return pin!(yield_now()).poll(cx);
@@ -154,31 +172,41 @@ mod tests {
         }
     }
 
+    /// Polls a task at these times, in microseconds, and says when it stepped back.
+    fn stepped_back(task: &mut StepBack, times: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let start = *task.last.get_or_insert_with(Instant::now);
+        let steps_back = |time: &u64| {
+            let now = start + Duration::from_micros(*time);
+            let steps_back = task.steps_back(now);
+            if !steps_back {
+                task.last = Some(now);
+            }
+            steps_back
+        };
+        times.into_iter().filter(steps_back).collect()
+    }
+
     #[test]
     fn single_polls_never_step_back() {
-        let mut task = task();
-        for _ in 0..100 {
-            assert!(!task.steps_back(Some(Duration::from_micros(50))));
-        }
+        let polls = (1..100).map(|n| n * 50);
+        assert!(stepped_back(&mut task(), polls).is_empty());
     }
 
     #[test]
     fn a_streak_steps_back_every_other_time() {
-        let mut task = task();
-        let quick = Some(Duration::from_micros(1));
-        let polls: Vec<bool> = (0..8).map(|_| task.steps_back(quick)).collect();
-        assert_eq!(polls, [false, false, true, false, true, false, true, false]);
+        assert_eq!(stepped_back(&mut task(), 1..=8), [3, 5, 7]);
     }
 
     #[test]
     fn a_pause_ends_the_streak() {
-        let mut task = task();
-        let quick = Some(Duration::from_micros(1));
-        for _ in 0..3 {
-            task.steps_back(quick);
-        }
-        assert!(!task.steps_back(quick));
-        assert!(!task.steps_back(Some(Duration::from_millis(1))));
-        assert!(!task.steps_back(quick));
+        let polls = [1, 2, 3, 4, 1000, 1001, 1002, 1003];
+        assert_eq!(stepped_back(&mut task(), polls), [3, 1003]);
+    }
+
+    #[test]
+    fn a_pause_ends_no_streak_when_to_step_back_was_worth_it() {
+        // From 3 to 13 others ran.
+        let polls = [1, 2, 3, 13, 100, 101, 200, 201, 300, 301];
+        assert_eq!(stepped_back(&mut task(), polls), [3, 100, 200]);
     }
 }
