@@ -84,24 +84,40 @@ struct Arriving<T> {
     part: Part,
     /// Has this part of a round done.
     waker: Waker,
-    items: Pin<Box<dyn Stream<Item = Result<T, quinn::ConnectionError>> + Send>>,
+    /// Takes one that is there.
+    now: fn(&quinn::Connection) -> Option<Arrival<T>>,
+    /// Waits for one.
+    items: Pin<Box<dyn Stream<Item = Arrival<T>> + Send>>,
 }
 
+/// What QUIC gives, until the connection is lost.
+type Arrival<T> = Result<T, quinn::ConnectionError>;
+
 impl<T: 'static> Arriving<T> {
-    fn new<F>(inner: &Inner, part: Part, next: fn(quinn::Connection) -> F) -> Self
+    fn new<F>(
+        inner: &Inner,
+        part: Part,
+        now: fn(&quinn::Connection) -> Option<Arrival<T>>,
+        next: fn(quinn::Connection) -> F,
+    ) -> Self
     where
-        F: Future<Output = (Result<T, quinn::ConnectionError>, quinn::Connection)> + Send + 'static,
+        F: Future<Output = (Arrival<T>, quinn::Connection)> + Send + 'static,
     {
         let each = move |quic| next(quic).map(Some);
         Self {
             part,
             waker: inner.ready.waker_for(part),
+            now,
             items: Box::pin(futures_util::stream::unfold(inner.quic().clone(), each)),
         }
     }
 
     /// Returns the next item that is there.
-    fn next(&mut self) -> Option<Result<T, quinn::ConnectionError>> {
+    fn next(&mut self, quic: &quinn::Connection) -> Option<Arrival<T>> {
+        // Where several have arrived, nothing has to be kept until the next one does.
+        if let Some(item) = (self.now)(quic) {
+            return Some(item);
+        }
         let mut cx = Context::from_waker(&self.waker);
         match self.items.poll_next_unpin(&mut cx) {
             Poll::Ready(item) => item,
@@ -158,15 +174,24 @@ impl Driver {
         };
         Self {
             waker: inner.ready.clone().into(),
-            bidi: Arriving::new(&inner, Part::BIDI, |quic| async move {
-                (quic.accept_bi().await, quic)
-            }),
-            uni: Arriving::new(&inner, Part::UNI, |quic| async move {
-                (quic.accept_uni().await, quic)
-            }),
-            datagrams: Arriving::new(&inner, Part::DATAGRAMS, |quic| async move {
-                (quic.read_datagram().await, quic)
-            }),
+            bidi: Arriving::new(
+                &inner,
+                Part::BIDI,
+                |quic| quic.accept_bi().now_or_never(),
+                |quic| async move { (quic.accept_bi().await, quic) },
+            ),
+            uni: Arriving::new(
+                &inner,
+                Part::UNI,
+                |quic| quic.accept_uni().now_or_never(),
+                |quic| async move { (quic.accept_uni().await, quic) },
+            ),
+            datagrams: Arriving::new(
+                &inner,
+                Part::DATAGRAMS,
+                |quic| quic.read_datagram().now_or_never(),
+                |quic| async move { (quic.read_datagram().await, quic) },
+            ),
             over: None,
             critical: CriticalStreams::new(&inner),
             inner,
@@ -274,8 +299,9 @@ impl Driver {
         arriving: fn(&mut Self) -> &mut Arriving<T>,
         take: fn(&mut Self, T) -> Step,
     ) -> Step {
+        let inner = self.inner.clone();
         for _ in 0..BATCH {
-            let Some(item) = arriving(self).next() else {
+            let Some(item) = arriving(self).next(inner.quic()) else {
                 return Ok(());
             };
             let item = item.map_err(|error| self.lost(error))?;
