@@ -346,9 +346,7 @@ impl Session {
         let credit = self.open_credit(Dir::Bi).await?;
         let open = self.shared().conn().quic().open_bi();
         let (send, recv) = self.while_open(open).await?;
-        let slot = self
-            .shared()
-            .register(Slot::new(false, Some(send), Some(recv)))?;
+        let slot = self.shared().register(Slot::opened(send, Some(recv)))?;
         credit.spent();
         self.shared().tell_opened(&slot);
         let header = stream_header::encode_bi(self.id());
@@ -369,7 +367,7 @@ impl Session {
         let credit = self.open_credit(Dir::Uni).await?;
         let open = self.shared().conn().quic().open_uni();
         let send = self.while_open(open).await?;
-        let slot = self.shared().register(Slot::new(false, Some(send), None))?;
+        let slot = self.shared().register(Slot::opened(send, None))?;
         credit.spent();
         self.shared().tell_opened(&slot);
         Ok(stream::uni(

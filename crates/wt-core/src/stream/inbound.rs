@@ -55,12 +55,13 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(quic: Option<quinn::RecvStream>) -> Self {
+    /// Takes a stream of QUIC, after `body`.
+    pub(super) fn new(quic: Option<quinn::RecvStream>, [first, more]: [Bytes; 2]) -> Self {
         Self {
             quic,
             end: End::Open,
-            first: Bytes::new(),
-            ahead: VecDeque::new(),
+            first,
+            ahead: (!more.is_empty()).then_some(more).into_iter().collect(),
             small: BytesMut::new(),
             many: false,
         }
@@ -228,7 +229,7 @@ mod tests {
 
     #[test]
     fn small_chunks_are_copied_together_and_order_is_kept() {
-        let mut inbound = Inbound::new(None);
+        let mut inbound = Inbound::new(None, [const { Bytes::new() }; 2]);
         let mut sent = Vec::new();
         for n in 0..3000_usize {
             let len = if n % 100 == 0 { 600 } else { 1 + n % 7 };
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_is_cleared_is_counted() {
-        let mut inbound = Inbound::new(None);
+        let mut inbound = Inbound::new(None, [const { Bytes::new() }; 2]);
         inbound.push(Bytes::from_static(&[1; 700]));
         inbound.push(Bytes::from_static(&[2; 3]));
         assert_eq!(inbound.clear(), 703);

@@ -73,10 +73,25 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(
+    /// Makes the slot of a stream that was opened here.
+    pub(crate) fn opened(send: quinn::SendStream, recv: Option<quinn::RecvStream>) -> Arc<Self> {
+        Self::new(false, Some(send), recv, [const { Bytes::new() }; 2])
+    }
+
+    /// Makes the slot of a stream of the peer, with the bytes that came with its header.
+    pub(crate) fn arrived(
+        send: Option<quinn::SendStream>,
+        recv: quinn::RecvStream,
+        body: [Bytes; 2],
+    ) -> Arc<Self> {
+        Self::new(true, send, Some(recv), body)
+    }
+
+    fn new(
         remote: bool,
         send: Option<quinn::SendStream>,
         recv: Option<quinn::RecvStream>,
+        body: [Bytes; 2],
     ) -> Arc<Self> {
         let id = send
             .as_ref()
@@ -91,7 +106,7 @@ impl Slot {
             dir: id.dir(),
             remote,
             send: Mutex::new(send),
-            recv: Mutex::new(Inbound::new(recv)),
+            recv: Mutex::new(Inbound::new(recv, body)),
             writer: AtomicWaker::new(),
             reader: AtomicWaker::new(),
             handles: AtomicU8::new(handles),
@@ -175,14 +190,6 @@ impl Slot {
     /// Returns how many bytes were taken from QUIC and not read.
     pub(crate) fn kept(&self) -> usize {
         lock(&self.recv).kept()
-    }
-
-    /// Takes bytes that came with the header of the stream.
-    pub(crate) fn push_first(&self, body: [Bytes; 2]) {
-        let mut inbound = lock(&self.recv);
-        for part in body {
-            inbound.push(part);
-        }
     }
 
     /// Sets the priority among all streams of the connection.

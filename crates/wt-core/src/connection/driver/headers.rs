@@ -2,7 +2,6 @@
 
 use std::{
     pin::pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -108,8 +107,7 @@ impl Driver {
                     first.advance(first.len() - rest.len());
                     let mut state = lock(&self.inner.state);
                     state.proto.handle_bidi_opened(id);
-                    let slot = Slot::new(true, send, Some(recv));
-                    Ok(self.place(&mut state, session, slot, [first, more]))
+                    Ok(self.place(&mut state, session, send, recv, [first, more]))
                 }
                 Some(_) => {
                     let first = join(first, &more);
@@ -127,11 +125,12 @@ impl Driver {
         &self,
         state: &mut State,
         session: SessionId,
-        slot: Arc<Slot>,
+        send: Option<quinn::SendStream>,
+        recv: quinn::RecvStream,
         body: [Bytes; 2],
     ) -> bool {
         let bytes = body.iter().map(Bytes::len).sum();
-        slot.push_first(body);
+        let slot = Slot::arrived(send, recv, body);
         let delivered = self.inner.place_stream(state, session, slot, bytes);
         if delivered && !state.proto.has_events() {
             return true;
@@ -150,7 +149,7 @@ impl Driver {
         match self.check(role)? {
             UniRole::WebTransport(session) => {
                 let mut state = lock(&self.inner.state);
-                Ok(self.place(&mut state, session, Slot::new(true, None, Some(recv)), body))
+                Ok(self.place(&mut state, session, None, recv, body))
             }
             UniRole::Critical(which) => {
                 self.inner.remote_stream_ended(Dir::Uni);
