@@ -21,6 +21,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode, header};
+use rustc_hash::FxHashMap;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Notify, oneshot};
 use wt_proto::{
@@ -77,7 +78,7 @@ pub(super) struct State {
     pub(super) audit: Option<Audit>,
     /// Who waits until the driver has given QUIC the answers that it knows of now.
     pub(super) answering: Vec<oneshot::Sender<()>>,
-    sessions: HashMap<SessionId, Arc<Shared>>,
+    sessions: FxHashMap<SessionId, Arc<Shared>>,
     /// Sessions that were asked for and not answered yet.
     asked: HashMap<SessionId, Arc<Shared>>,
 }
@@ -175,7 +176,7 @@ impl Inner {
             closing: VecDeque::new(),
             audit: None,
             answering: Vec::new(),
-            sessions: HashMap::new(),
+            sessions: FxHashMap::default(),
             asked: HashMap::new(),
         };
         static NEXT: AtomicUsize = AtomicUsize::new(1);
