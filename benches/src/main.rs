@@ -6,7 +6,7 @@
 mod process;
 mod report;
 mod run;
-#[path = "../../crates/wt-core/src/runtime.rs"]
+#[path = "../../crates/wt-core/src/runtime/mod.rs"]
 mod runtime;
 mod server;
 mod stack;

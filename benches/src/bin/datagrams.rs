@@ -11,7 +11,7 @@
 mod pair;
 #[path = "../raw.rs"]
 mod raw;
-#[path = "../../../crates/wt-core/src/runtime.rs"]
+#[path = "../../../crates/wt-core/src/runtime/mod.rs"]
 mod runtime;
 
 use std::{
