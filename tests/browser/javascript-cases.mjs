@@ -31,6 +31,19 @@ async function until(check) {
   while (!(await check())) await new Promise((done) => setTimeout(done, 10));
 }
 
+/** Waits for `promise`, and says after a while what is still waited for. */
+async function soon(promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing yet`)), 20_000);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 async function rpc({ url, hash }, methods, options) {
   return Rpc.open(await connect(`${url}/rpc`, { hash }), methods, options);
 }
@@ -161,21 +174,22 @@ export const cases = {
   },
 
   async 'what breaks the rules ends it'({ url, hash }) {
-    const end = async (kind, bytes, times = 1) => {
+    const ends = async (what, kind, bytes, message, times = 1) => {
       const hex = Array.from(new TextEncoder().encode(bytes), (byte) => byte.toString(16).padStart(2, '0'));
-      const client = await kind.open(await connect(`${url}/raw?${hex.join('')}*${times}`, { hash }));
-      return (await client.closed)?.message ?? null;
+      const session = await soon(connect(`${url}/raw?${hex.join('')}*${times}`, { hash }), `session, ${what}`);
+      const client = await soon(kind.open(session), `stream, ${what}`);
+      equal((await soon(client.closed, what))?.message ?? null, message, what);
     };
-    equal(await end(Rpc, '\x7f\0\0\0'), 'the peer announced 2130706432 bytes, at most 1048576 are allowed', 'length');
-    equal(await end(Rpc, '\0\0\0\x05{}'), 'the stream ended within a message', 'cut short');
+    await ends('length', Rpc, '\x7f\0\0\0', 'the peer announced 2130706432 bytes, at most 1048576 are allowed');
+    await ends('message cut short', Rpc, '\0\0\0\x05{}', 'the stream ended within a message');
     // No JSON, nobody's answer, an answer without sense: skipped.
-    equal(await end(Rpc, '\0\0\0\x01{\0\0\0\x15{"id": 1, "error": 5}\0\0\0\x00'), null, 'noise');
-    equal(await end(PubSub, 'HELLO\nMSG a\nMSG x 2\nhi'), null, 'unknown lines');
-    equal(await end(PubSub, 'MSG a -1\n'), 'the length of a payload is no number: -1', 'length');
-    equal(await end(PubSub, 'MSG a 5\nhi'), 'the stream ended within a message', 'cut short');
-    equal(await end(PubSub, 'MSG a'), 'the stream ended within a line', 'cut short');
+    await ends('noise', Rpc, '\0\0\0\x01{\0\0\0\x15{"id": 1, "error": 5}\0\0\0\x00', null);
+    await ends('unknown lines', PubSub, 'HELLO\nMSG a\nMSG x 2\nhi', null);
+    await ends('negative length', PubSub, 'MSG a -1\n', 'the length of a payload is no number: -1');
+    await ends('payload cut short', PubSub, 'MSG a 5\nhi', 'the stream ended within a message');
+    await ends('line cut short', PubSub, 'MSG a', 'the stream ended within a line');
     // More than fits a query.
-    equal(await end(PubSub, 'x', 70_000), 'a line has more than 65536 bytes', 'long line');
+    await ends('long line', PubSub, 'x', 'a line has more than 65536 bytes', 70_000);
   },
 
   async 'publish and subscribe'({ url, hash }) {
