@@ -79,7 +79,8 @@ async fn serve(shared: Arc<Shared>, stream: BiStream, here: bool) {
     // Mostly it has arrived with its stream, and there is no need for a timer.
     let request = match (&mut request).now_or_never() {
         Some(request) => request,
-        None => match timeout(config.request_timeout, request).await {
+        // Boxed, since each call would have room for it.
+        None => match Box::pin(timeout(config.request_timeout, request)).await {
             Ok(request) => request,
             // Dropped, the stream is reset.
             Err(_) => return,
@@ -97,14 +98,14 @@ async fn serve(shared: Arc<Shared>, stream: BiStream, here: bool) {
         Incoming::One(item) => usize::from(item.is_answered()),
         Incoming::Batch(items) => items.iter().filter(|item| item.is_answered()).count(),
     };
-    let work = answer(&shared, incoming, expected, here);
+    let mut work = pin!(answer(&shared, incoming, expected, here));
     let reply = if expected == 0 {
         // The caller of a notification does not wait.
         work.await
     } else {
         tokio::select! {
             biased;
-            reply = work => reply,
+            reply = &mut work => reply,
             // The caller gave up, or the session is over.
             _ = send.stopped() => return,
         }
@@ -142,23 +143,34 @@ async fn answer(
             wire::reply(&mut frame, config.strict, max, &id, &outcome);
             Some((frame, Waiting::One(kept)))
         }
-        Incoming::Batch(items) => {
-            let mut replies = BatchReply::new(expected, config.strict, config.max_message_size);
-            let mut all = None;
-            let mut waiting = Vec::new();
-            if here {
-                step_aside().await;
-            }
-            for item in items {
-                if let Some((id, outcome, kept)) = item_answer(shared, item, false).await {
-                    all = replies.add(&id, &outcome);
-                    waiting.push(kept);
-                }
-            }
-            frame.extend_from_slice(&all?);
-            Some((frame, Waiting::All(waiting)))
+        // Boxed, since each call would have room for it.
+        Incoming::Batch(items) => Box::pin(answers(shared, items, expected, here, frame)).await,
+    }
+}
+
+/// Has all requests of a batch done, one after the other; the frame of the answers.
+async fn answers(
+    shared: &Arc<Shared>,
+    items: Vec<Item>,
+    expected: usize,
+    here: bool,
+    mut frame: BytesMut,
+) -> Option<(BytesMut, Waiting)> {
+    let config = &shared.config;
+    let mut replies = BatchReply::new(expected, config.strict, config.max_message_size);
+    let mut all = None;
+    let mut waiting = Vec::new();
+    if here {
+        step_aside().await;
+    }
+    for item in items {
+        if let Some((id, outcome, kept)) = item_answer(shared, item, false).await {
+            all = replies.add(&id, &outcome);
+            waiting.push(kept);
         }
     }
+    frame.extend_from_slice(&all?);
+    Some((frame, Waiting::All(waiting)))
 }
 
 async fn item_answer(

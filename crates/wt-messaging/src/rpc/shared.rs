@@ -396,7 +396,7 @@ impl Shared {
     ) -> Result<Option<SemaphorePermit<'_>>, CallError> {
         match self.permits.try_acquire() {
             Ok(permit) => Ok(Some(permit)),
-            Err(_) => until(deadline, limit, self.permits(1)).await,
+            Err(_) => Box::pin(until(deadline, limit, self.permits(1))).await,
         }
     }
 
@@ -499,7 +499,7 @@ async fn until<T>(
     }
     match deadline {
         None => work.await,
-        Some(deadline) => timeout_at(deadline, work)
+        Some(deadline) => Box::pin(timeout_at(deadline, work))
             .await
             .unwrap_or_else(|_| Err(limit.error())),
     }
