@@ -1,10 +1,13 @@
 //! The runtime under quinn, which keeps its packets full.
 //!
 //! quinn's connection task is woken by nearly every write of the application and runs at once, so
-//! that small writes leave in a packet each: here [it steps back](step_back). Its endpoint task calls
+//! that small writes leave in a packet each: here [it steps back](step_back). Each packet that arrives is a
+//! change of task: here [it is not](connection). Its endpoint task calls
 //! itself again after each few packets, and others are woken for that: here [it goes on](go_on).
 
+mod connection;
 mod go_on;
+mod socket;
 mod step_back;
 mod watched;
 
@@ -22,12 +25,13 @@ use std::{
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 
-use self::{go_on::GoOn, step_back::StepBack};
+pub(crate) use self::connection::hold;
+use self::{connection::Connection, go_on::GoOn, socket::Counting};
 
 /// A task of quinn.
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Tokio as quinn has it, with connection tasks that step back and an endpoint task that goes on.
+/// Tokio as quinn has it, with other tasks and a socket that counts.
 #[derive(Debug, Default)]
 pub(crate) struct Batching {
     /// The endpoint's own task, the first one, has been spawned.
@@ -41,14 +45,14 @@ impl Runtime for Batching {
 
     fn spawn(&self, task: Task) {
         if self.endpoint.swap(true, Relaxed) {
-            tokio::spawn(StepBack::new(task));
+            tokio::spawn(Connection::new(task));
         } else {
             tokio::spawn(GoOn::new(task));
         }
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
+        Ok(Arc::new(Counting(TokioRuntime.wrap_udp_socket(socket)?)))
     }
 
     fn now(&self) -> Instant {

@@ -1,135 +1,180 @@
-//! A connection's task, which leaves time to fill packets.
+//! When a connection steps back, so that its packets have time to fill.
 //!
-//! A task that is polled again and again within microseconds steps back before it goes on, until its
-//! thread has nothing else to run: what is written meanwhile leaves with it. While others do have
-//! something to run, it does so after a pause as well. A connection that is polled now and then, such
-//! as one that answers single requests, never waits, and one that calls itself because it has more to
-//! send than it sends at a time seldom does: its packets are full.
-//!
-//! Stepping back is [`yield_now`], which tokio has last a few dozen polls of other tasks at most. A
-//! task of the application that blocks its thread meanwhile makes the connection wait as well.
+//! A connection that sends again and again within microseconds steps back before it goes on, until its thread has nothing
+//! else to run: what is written meanwhile leaves with it. Whether that was worth it shows in what is sent then: if it is
+//! no more than what is sent at once, as with single requests, with acknowledgements and with packets that are full
+//! anyway, the connection lets it be, for the longer the more often it is so. One that calls itself because it has more to
+//! send than it sends at a time seldom steps back.
 
-use std::{
-    fmt,
-    future::Future,
-    pin::{Pin, pin},
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use tokio::task::yield_now;
-
-use super::{
-    Task,
-    watched::{Polled, Watched},
-};
-
-/// Polls that follow each other within this time are one streak: less than a round trip takes, so that requests one by
+/// Sends that follow each other within this time are one streak: less than a round trip takes, so that requests one by
 /// one are none.
 const GAP: Duration = Duration::from_micros(15);
 
-/// How many polls of a streak go through before the next ones step back.
-const STREAK: u32 = 3;
+/// How many sends of a streak go at once before others step back.
+const STREAK: u32 = 2;
 
-/// A step back of this length was worth it: others had something to do meanwhile, while a single request, or its answer,
-/// is waited for in vain.
-const WORTH: Duration = Duration::from_micros(5);
-
-/// A connection stays busy for so long after that, however long the gaps: until the answers to many requests are
-/// written takes longer than [`GAP`], and those that have to wait for a new streak leave in a packet each.
+/// A connection stays busy for so long after a step back that was worth it, however long the gaps: until the answers to
+/// many requests are written takes longer than [`GAP`], and those that have to wait for a new streak leave in a packet
+/// each.
 const BUSY: Duration = Duration::from_micros(200);
+
+/// So many steps back in a row that were not worth it end that, since one or two say little: what is sent then may be an
+/// acknowledgement alone.
+const IN_VAIN: u32 = 32;
+
+/// For how many sends there is no step back after that, at first and at most.
+const REST: (u32, u32) = (128, 4096);
 
 /// So often in a row a connection that calls itself goes on. Then it steps back, and what acknowledges its packets is
 /// read, which a thread with something to run does only after a few dozen polls: QUIC takes the longer for each packet
 /// the more small writes are not acknowledged.
 const GOES_ON: u32 = 2;
 
-/// A task that steps back once when it is polled in quick succession.
+/// A connection is not calm after a poll that took longer: a handshake, or much data.
+const LONG: Duration = Duration::from_micros(50);
+
+/// Looks after the polls of one connection.
+#[derive(Debug, Default)]
 pub(super) struct StepBack {
-    task: Watched,
-    /// When the last poll ended.
-    last: Option<Instant>,
+    turn: Turn,
+    /// When the poll began.
+    begun: Option<Instant>,
+    /// How long the last one took.
+    took: Duration,
+    /// The connection steps back now; what it is going to do then.
+    away: Option<Turn>,
+    /// When the last poll ended that sent something.
+    sent_at: Option<Instant>,
+    /// Sends in quick succession.
     streak: u32,
-    /// Since when it steps back.
-    since: Option<Instant>,
+    /// The last send had stepped back: the next one does not.
+    has_stepped: bool,
     /// Until when gaps of any length belong to the streak.
     busy_until: Option<Instant>,
-    /// It has more to send than it sends at a time.
+    /// Bytes that a poll sends which does not step back.
+    alone: usize,
+    /// Steps back in a row that were not worth it.
+    in_vain: u32,
+    /// For how many sends it does not step back.
+    rest: u32,
+    /// What `rest` began with the last time, unless it was worth it since.
+    rested: u32,
+    /// The last poll ended with more to send.
     has_more: bool,
     /// How often it has gone on in a row for that.
     goes_on: u32,
 }
 
-impl fmt::Debug for StepBack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StepBack")
-            .field("streak", &self.streak)
-            .finish_non_exhaustive()
-    }
+/// What a poll is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    AtOnce,
+    /// It comes after a step back.
+    Back,
+    /// It sends more of what the last one sent.
+    More,
 }
 
 impl StepBack {
-    pub(super) fn new(task: Task) -> Self {
-        Self {
-            task: Watched::new(task),
-            last: None,
-            streak: 0,
-            since: None,
-            busy_until: None,
-            has_more: false,
-            goes_on: 0,
+    /// Begins a poll at this time, or says that it should step back instead; then the next one goes on.
+    pub(super) fn begin(&mut self, now: Instant) -> bool {
+        self.begun = Some(now);
+        if let Some(turn) = self.away.take() {
+            self.turn = turn;
+            return true;
         }
-    }
-
-    /// Says whether a poll at this time should step back.
-    fn steps_back(&mut self, now: Instant) -> bool {
-        if let Some(since) = self.since.take() {
-            if now.saturating_duration_since(since) >= WORTH {
-                self.busy_until = Some(now + BUSY);
+        if std::mem::take(&mut self.has_more) {
+            self.turn = Turn::More;
+            if self.goes_on < GOES_ON {
+                self.goes_on += 1;
+                return true;
             }
-            return false;
-        }
-        if std::mem::take(&mut self.has_more) && self.goes_on < GOES_ON {
-            self.goes_on += 1;
+            self.goes_on = 0;
+            self.away = Some(Turn::More);
             return false;
         }
         self.goes_on = 0;
-        let quick = |last| now.saturating_duration_since(last) <= GAP;
-        if !self.last.is_some_and(quick) && self.busy_until.is_none_or(|end| now > end) {
-            self.streak = 0;
+        self.turn = Turn::AtOnce;
+        if self.should_step_back(now) {
+            self.away = Some(Turn::Back);
             return false;
         }
-        self.streak = self.streak.saturating_add(1);
-        if self.streak < STREAK {
-            return false;
-        }
-        self.since = Some(now);
         true
     }
-}
 
-impl Future for StepBack {
-    type Output = ();
+    /// Begins a poll at this time if the connection is calm: it has little to do and is far from stepping back.
+    pub(super) fn begin_if_calm(&mut self, now: Instant) -> bool {
+        let is_calm = self.away.is_none()
+            && !self.has_more
+            && self.sent_at.is_some()
+            && self.took <= LONG
+            && !self.is_busy(now)
+            && !self.should_step_back(now);
+        is_calm && self.begin(now)
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.steps_back(Instant::now()) {
-            // What arrives meanwhile is looked at soon: it may bring more to answer.
-            self.task.register(cx);
-            // Not a wake-up of itself: that would put it behind the tasks that are ready now and before those that they
-            // wake, where another thread may take it as well.
-            return pin!(yield_now()).poll(cx);
+    /// Takes note that a poll ended, of what it sent, and whether the connection called itself.
+    pub(super) fn end(&mut self, now: Instant, sent: usize, called: bool) {
+        let begun = self.begun.unwrap_or(now);
+        self.took = now.saturating_duration_since(begun);
+        self.has_more = called;
+        if sent == 0 {
+            return;
         }
-        let polled = self.task.poll(cx);
-        self.last = Some(Instant::now());
-        match polled {
-            Polled::Over => Poll::Ready(()),
-            Polled::Waits => Poll::Pending,
-            Polled::Called => {
-                self.has_more = true;
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        if !self.is_quick(begun) {
+            self.streak = 0;
+        }
+        self.streak = self.streak.saturating_add(1);
+        self.sent_at = Some(now);
+        self.rest = self.rest.saturating_sub(1);
+        match self.turn {
+            Turn::More => {}
+            Turn::AtOnce => {
+                self.has_stepped = false;
+                self.alone = match self.alone {
+                    0 => sent,
+                    alone => (3 * alone + sent) / 4,
+                };
+            }
+            Turn::Back => {
+                self.has_stepped = true;
+                self.judge(now, sent);
             }
         }
+    }
+
+    /// Takes note whether a step back was worth it.
+    fn judge(&mut self, now: Instant, sent: usize) {
+        if sent > self.alone + self.alone / 2 {
+            self.busy_until = Some(now + BUSY);
+            self.in_vain = 0;
+            self.rested = 0;
+            return;
+        }
+        self.in_vain += 1;
+        if self.in_vain == IN_VAIN {
+            self.in_vain = 0;
+            self.busy_until = None;
+            self.rested = (2 * self.rested).clamp(REST.0, REST.1);
+            self.rest = self.rested;
+        }
+    }
+
+    fn should_step_back(&self, now: Instant) -> bool {
+        let is_streak = || self.rest == 0 && self.streak >= STREAK && self.is_quick(now);
+        !self.has_stepped && (self.is_busy(now) || is_streak())
+    }
+
+    fn is_busy(&self, now: Instant) -> bool {
+        self.busy_until.is_some_and(|end| now <= end)
+    }
+
+    fn is_quick(&self, now: Instant) -> bool {
+        let quick = |at| now.saturating_duration_since(at) <= GAP;
+        self.sent_at.is_some_and(quick)
     }
 }
 
@@ -137,86 +182,106 @@ impl Future for StepBack {
 mod tests {
     use super::*;
 
-    fn task() -> StepBack {
-        StepBack::new(Box::pin(std::future::pending()))
-    }
-
-    #[tokio::test]
-    async fn who_steps_back_lets_all_others_go_first() {
-        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
-        let say = |word: &'static str| {
-            let done = done.clone();
-            move || done.send(word).unwrap()
-        };
-        let [first, second, third, last] = ["first", "second", "third", "last"].map(say);
-        let mut task = StepBack::new(Box::pin(async move { last() }));
-        task.streak = STREAK;
-        task.last = Some(Instant::now() + Duration::from_secs(1));
-        tokio::spawn(task);
-        tokio::spawn(async move {
-            first();
-            tokio::spawn(async move {
-                second();
-                tokio::spawn(async move { third() });
-            });
-        });
-        for word in ["first", "second", "third", "last"] {
-            assert_eq!(order.recv().await, Some(word));
-        }
-    }
-
-    /// Polls a task at these times, in microseconds, and says when it stepped back.
-    fn stepped_back(task: &mut StepBack, times: impl IntoIterator<Item = u64>) -> Vec<u64> {
-        let start = *task.last.get_or_insert_with(Instant::now);
+    /// Polls a connection at these times, in microseconds, at which it has so much to send, or three times as much if it
+    /// has stepped back, and says when it did.
+    fn stepped_back(
+        pace: &mut StepBack,
+        start: Instant,
+        times: impl IntoIterator<Item = u64>,
+        gain: usize,
+    ) -> Vec<u64> {
         let steps_back = |time: &u64| {
             let now = start + Duration::from_micros(*time);
-            let steps_back = task.steps_back(now);
-            if !steps_back {
-                task.last = Some(now);
+            let steps_back = !pace.begin(now);
+            if steps_back {
+                assert!(pace.begin(now), "it steps back once");
             }
+            pace.end(now, if steps_back { 100 * gain } else { 100 }, false);
             steps_back
         };
         times.into_iter().filter(steps_back).collect()
     }
 
     #[test]
-    fn who_has_more_to_send_goes_on_twice() {
-        let mut task = StepBack::new(Box::pin(std::future::poll_fn(|cx| {
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })));
-        task.busy_until = Some(Instant::now() + Duration::from_secs(60));
-        task.streak = STREAK - 1;
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let steps_back = [(); 9].map(|()| {
-            assert!(Pin::new(&mut task).poll(&mut cx).is_pending());
-            task.since.is_some()
-        });
-        let [no, yes] = [false, true];
-        assert_eq!(steps_back, [yes, no, no, no, yes, no, no, no, yes]);
+    fn single_sends_never_step_back() {
+        let times = (1..100).map(|n| n * 50);
+        let mut pace = StepBack::default();
+        assert!(stepped_back(&mut pace, Instant::now(), times, 3).is_empty());
     }
 
     #[test]
-    fn single_polls_never_step_back() {
-        let polls = (1..100).map(|n| n * 50);
-        assert!(stepped_back(&mut task(), polls).is_empty());
+    fn polls_that_send_nothing_are_no_streak() {
+        let (mut pace, now) = (StepBack::default(), Instant::now());
+        for _ in 0..100 {
+            assert!(pace.begin(now));
+            pace.end(now, 0, false);
+        }
     }
 
     #[test]
     fn a_streak_steps_back_every_other_time() {
-        assert_eq!(stepped_back(&mut task(), 1..=8), [3, 5, 7]);
-    }
-
-    #[test]
-    fn a_pause_ends_the_streak() {
-        let polls = [1, 2, 3, 4, 1000, 1001, 1002, 1003];
-        assert_eq!(stepped_back(&mut task(), polls), [3, 1003]);
+        let mut pace = StepBack::default();
+        let stepped = stepped_back(&mut pace, Instant::now(), 1..=8, 3);
+        assert_eq!(stepped, [3, 5, 7]);
     }
 
     #[test]
     fn a_pause_ends_no_streak_when_to_step_back_was_worth_it() {
-        // From 3 to 13 others ran.
-        let polls = [1, 2, 3, 13, 100, 101, 200, 201, 300, 301];
-        assert_eq!(stepped_back(&mut task(), polls), [3, 100, 200]);
+        let times = [1, 2, 3, 13, 100, 101, 200, 201, 300, 301];
+        let mut pace = StepBack::default();
+        let stepped = stepped_back(&mut pace, Instant::now(), times, 3);
+        assert_eq!(stepped, [3, 100, 200, 300]);
+    }
+
+    #[test]
+    fn a_pause_ends_a_streak_when_it_was_not() {
+        let times = [1, 2, 3, 4, 100, 101, 102, 103];
+        let mut pace = StepBack::default();
+        let stepped = stepped_back(&mut pace, Instant::now(), times, 1);
+        assert_eq!(stepped, [3, 102]);
+    }
+
+    #[test]
+    fn who_steps_back_in_vain_rests_longer_and_longer() {
+        let (mut pace, start) = (StepBack::default(), Instant::now());
+        let stepped = stepped_back(&mut pace, start, 1..10_000, 1);
+        let pauses: Vec<u64> = stepped.windows(2).map(|two| two[1] - two[0]).collect();
+        let rests: Vec<u64> = pauses.into_iter().filter(|pause| *pause > 2).collect();
+        assert_eq!(rests[..3], [129, 257, 513]);
+        // And is busy again as soon as it is worth it, with the shortest rest before it.
+        stepped_back(&mut pace, start, 10_000..20_000, 3);
+        assert_eq!((pace.rested, pace.rest), (0, 0));
+    }
+
+    #[test]
+    fn who_has_more_to_send_goes_on_twice() {
+        let (mut pace, now) = (StepBack::default(), Instant::now());
+        let goes_on = [(); 8].map(|()| {
+            let goes_on = pace.begin(now);
+            if goes_on {
+                pace.end(now, 20_000, true);
+            }
+            goes_on
+        });
+        let [no, yes] = [false, true];
+        assert_eq!(goes_on, [yes, yes, yes, no, yes, yes, yes, no]);
+    }
+
+    #[test]
+    fn who_is_busy_or_slow_is_not_calm() {
+        let now = Instant::now();
+        let mut pace = StepBack::default();
+        assert!(!pace.begin_if_calm(now), "nothing is known of it");
+        stepped_back(&mut pace, now, [1], 1);
+        let later = now + GAP * 4;
+        assert!(pace.begin_if_calm(later));
+        pace.end(later + LONG * 2, 100, false);
+        assert!(
+            !pace.begin_if_calm(later + LONG * 4),
+            "the last poll was long"
+        );
+        stepped_back(&mut pace, later, [1000, 1001, 1002], 3);
+        let soon = later + Duration::from_micros(1100);
+        assert!(!pace.begin_if_calm(soon), "it is busy");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use super::Task;
+use super::{Task, hold};
 
 /// A task whose calls of itself come to whoever polls it, who sees to them.
 pub(super) struct Watched {
@@ -38,17 +38,12 @@ impl Watched {
         Self { task, call, waker }
     }
 
-    /// Has this task woken when it is called, without polling it.
-    pub(super) fn register(&self, cx: &Context<'_>) {
-        self.call.outer.register(cx.waker());
-    }
-
-    /// Polls it, and has this task woken when it is called.
+    /// Polls it, then the connection that it has called, and has this task woken when it is called.
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Polled {
-        self.register(cx);
         let Self { task, call, waker } = self;
+        call.outer.register(cx.waker());
         call.state.store(Call::POLLED, SeqCst);
-        let polled = task.as_mut().poll(&mut Context::from_waker(waker));
+        let polled = hold(|| task.as_mut().poll(&mut Context::from_waker(waker)));
         let called = call.state.swap(Call::WAITS, SeqCst) == Call::CALLED;
         match polled {
             Poll::Ready(()) => Polled::Over,

@@ -11,7 +11,7 @@ use super::{
     super::{driver::Driver, wake::Ticket},
     Inner,
 };
-use crate::lock::try_lock;
+use crate::{lock::try_lock, runtime::hold};
 
 /// How often a helper looks whether there is more to do before it leaves that to the driver.
 const TRIES: usize = 4;
@@ -36,10 +36,12 @@ impl Inner {
             let Some(driver) = self.driver.get().and_then(Weak::upgrade) else {
                 return;
             };
-            let Some(mut driver) = try_lock(&driver) else {
+            // The lock goes before what the round wakes is polled.
+            let polled = hold(|| Some(try_lock(&driver)?.rounds()));
+            let Some(polled) = polled else {
                 return;
             };
-            if driver.rounds().is_ready() {
+            if polled.is_ready() {
                 // How the connection ended is for its task.
                 return self.ready.wake_driver();
             }
