@@ -62,8 +62,8 @@ pub struct TransportConfig {
     /// system's default. Default: 4 MiB.
     pub socket_buffer: usize,
     /// Whether connections that are busy with small writes fill their packets: they send when their thread has nothing
-    /// else to run, which costs an idle connection nothing. The endpoint reads several packets at a time then, too.
-    /// `false` leaves both to quinn. Default: `true`.
+    /// else to run, which costs an idle connection nothing. The endpoint reads several packets at a time then, too, and
+    /// looks at a single one without a change of task. `false` leaves it all to quinn. Default: `true`.
     pub batch_packets: bool,
     /// Handshakes that a server holds until they are accepted; further ones are ignored until their clients ask again.
     /// Default: 4096.
