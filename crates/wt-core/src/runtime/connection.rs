@@ -310,7 +310,7 @@ impl Drop for End {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, thread};
+    use std::{future::poll_fn, thread, time::Duration};
 
     use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -334,14 +334,11 @@ mod tests {
                 say.send(tokio::task::try_id()).unwrap();
                 Poll::Pending
             })));
-            // Who has never sent anything is not calm.
             let shared = connection.shared.clone();
-            shared.round().pace.end(Instant::now(), 100, false);
             let task = tokio::spawn(connection);
             let call = wakers.recv().await.unwrap();
             polls.recv().await.unwrap();
-            // The time of a streak is over.
-            thread::sleep(std::time::Duration::from_millis(1));
+            be_calm(&shared);
             Self { call, polls, task }
         }
 
@@ -355,6 +352,15 @@ mod tests {
         async fn is_polled_by_tokio(&mut self) -> bool {
             self.polls.recv().await == Some(Some(self.task.id()))
         }
+    }
+
+    /// Has a connection have sent something in a short poll a while ago, however busy the machine is.
+    fn be_calm(shared: &Shared) {
+        let (mut pace, now) = (StepBack::default(), Instant::now());
+        assert!(pace.begin(now));
+        pace.end(now, 100, false);
+        shared.round().pace = pace;
+        thread::sleep(Duration::from_millis(1));
     }
 
     /// Runs something in a task of tokio.
@@ -428,7 +434,7 @@ mod tests {
         let caller = thread::spawn(move || {
             for (n, call) in called.into_iter().enumerate() {
                 if n % 3 == 0 {
-                    thread::sleep(std::time::Duration::from_micros(100));
+                    thread::sleep(Duration::from_micros(100));
                 }
                 call.wake();
             }
@@ -458,10 +464,9 @@ mod tests {
                 Poll::Pending
             })));
             let shared = connection.shared.clone();
-            shared.round().pace.end(Instant::now(), 100, false);
             let task = tokio::spawn(connection);
             let call = wakers.recv().await.unwrap();
-            thread::sleep(std::time::Duration::from_millis(1));
+            be_calm(&shared);
             hold(|| call.wake());
             assert_eq!(shared.state.load(SeqCst), Shared::OVER);
             assert!(task.await.unwrap_err().is_panic());
