@@ -369,6 +369,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_steps_back_lets_all_others_go_first() {
+        let (done, mut order) = mpsc::unbounded_channel();
+        let say = |word: &'static str| {
+            let done = done.clone();
+            move || done.send(word).unwrap()
+        };
+        let [first, second, third, last] = ["first", "second", "third", "last"].map(say);
+        let connection = Connection::new(Box::pin(async move { last() }));
+        // What is as soon after the second send in a row steps back.
+        let soon = Instant::now() + Duration::from_secs(1);
+        {
+            let pace = &mut connection.shared.round().pace;
+            for _ in 0..2 {
+                assert!(pace.begin(soon));
+                pace.end(soon, 100, false);
+            }
+        }
+        tokio::spawn(connection);
+        tokio::spawn(async move {
+            first();
+            tokio::spawn(async move {
+                second();
+                tokio::spawn(async move { third() });
+            });
+        });
+        for word in ["first", "second", "third", "last"] {
+            assert_eq!(order.recv().await, Some(word));
+        }
+    }
+
+    #[tokio::test]
     async fn a_call_that_is_held_is_polled_at_the_end() {
         in_a_task(async {
             let mut one = Waiting::new().await;
