@@ -383,12 +383,13 @@ impl Pair {
             if flow.open(dir).take(1) == 1 {
                 self.bodies.push((at, id, Load::Stream(dir)));
             } else {
-                flow.open(dir).set_blocked();
+                // The peer is told below, if it is to know.
+                let _ = flow.open(dir).set_blocked();
             }
         }
         let got = flow.send_data.take(want);
         if got < want {
-            flow.send_data.set_blocked();
+            let _ = flow.send_data.set_blocked();
         }
         self.bodies.push((at, id, Load::Bytes(got)));
         self.ends[at].conn.refresh_credit(id);

@@ -496,6 +496,36 @@ async fn our_blocked_opener_and_writer_say_so() {
 }
 
 #[tokio::test]
+async fn who_blocks_where_another_did_says_nothing() {
+    let raw = raw(|_| {}).await;
+    let (server, mut client) = raw.session().await;
+    let said = |limit: usize| {
+        let limit = VarInt::try_from(limit as u64).unwrap();
+        Next::Capsule(Capsule::DataBlocked(limit))
+    };
+    let mut streams = Vec::new();
+    // The critical streams of the server come first.
+    for _ in 0..3 {
+        streams.push(within(raw.client.quic.accept_uni()).await.unwrap());
+    }
+    let mut writing = tokio::task::JoinSet::new();
+    for first in [true, false, false] {
+        let mut tx = within(server.open_uni()).await.unwrap();
+        writing.spawn(async move { tx.write_chunk(pattern(2 * MIB)).await });
+        // A stream that waits for credit announces itself.
+        streams.push(within(raw.client.quic.accept_uni()).await.unwrap());
+        if first {
+            assert_eq!(client.next().await, said(MIB));
+        }
+    }
+    for limit in [2 * MIB, 3 * MIB] {
+        let more = VarInt::try_from(limit as u64).unwrap();
+        client.write(&Capsule::MaxData(more)).await;
+        assert_eq!(client.next().await, said(limit));
+    }
+}
+
+#[tokio::test]
 async fn a_connection_without_session_flow_control_is_bounded_by_quic_alone() {
     let (mut server, client) = configs();
     server.session.flow_control = false;

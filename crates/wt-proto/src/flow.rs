@@ -20,14 +20,20 @@ pub struct SendCredit {
     limit: AtomicU64,
     used: AtomicU64,
     blocked: AtomicBool,
+    /// The limit at which somebody blocked last.
+    blocked_at: AtomicU64,
 }
 
 impl SendCredit {
+    /// No limit: none is as large.
+    const NOWHERE: u64 = u64::MAX;
+
     fn new(limit: u64) -> Self {
         Self {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
+            blocked_at: AtomicU64::new(Self::NOWHERE),
         }
     }
 
@@ -74,14 +80,30 @@ impl SendCredit {
         self.used.load(Relaxed)
     }
 
-    /// Notes that somebody waits for more; the next announcement tells the peer.
-    pub fn set_blocked(&self) {
-        self.blocked.store(true, Relaxed);
+    /// Notes that somebody waits for more; `true` when the next announcement should tell the peer.
+    ///
+    /// That is once for each limit, however many wait: they would keep the peer busy with what it knows.
+    #[must_use]
+    pub fn set_blocked(&self) -> bool {
+        let limit = self.limit();
+        let is_new = self.blocked_at.swap(limit, Relaxed) != limit;
+        if is_new {
+            self.blocked.store(true, Relaxed);
+        }
+        is_new
     }
 
-    /// Returns the limit at which somebody blocks, once for each time that it was noted.
+    /// Returns the limit at which somebody blocks, once for each.
     pub(crate) fn take_blocked(&self) -> Option<u64> {
-        (self.blocked.swap(false, Relaxed) && self.available() == 0).then(|| self.limit())
+        if !self.blocked.swap(false, Relaxed) {
+            return None;
+        }
+        if self.available() > 0 {
+            // Who blocks there again has not been heard of.
+            self.blocked_at.store(Self::NOWHERE, Relaxed);
+            return None;
+        }
+        Some(self.limit())
     }
 
     /// Raises the limit; `false` when `limit` is not above the present one.
@@ -487,12 +509,30 @@ mod tests {
     #[test]
     fn blocked_is_told_once_and_only_while_it_is_true() {
         let flow = flow(10, 1);
-        assert_eq!(flow.send_data.take(10), 10);
-        flow.send_data.set_blocked();
-        assert_eq!(flow.send_data.take_blocked(), Some(10));
-        assert_eq!(flow.send_data.take_blocked(), None);
-        flow.send_data.set_blocked();
+        let credit = &flow.send_data;
+        assert_eq!(credit.take(10), 10);
+        assert!(credit.set_blocked());
+        assert!(!credit.set_blocked(), "nobody has to be told twice");
+        assert_eq!(credit.take_blocked(), Some(10));
+        assert_eq!(credit.take_blocked(), None);
+        assert!(!credit.set_blocked(), "the peer knows");
+        assert_eq!(credit.take_blocked(), None);
         flow.handle_max_data(11).unwrap();
-        assert_eq!(flow.send_data.take_blocked(), None);
+        assert_eq!(credit.take(1), 1);
+        assert!(credit.set_blocked());
+        assert_eq!(credit.take_blocked(), Some(11), "another limit");
+    }
+
+    #[test]
+    fn who_blocks_after_all_where_nobody_was_heard_is_told() {
+        let flow = flow(10, 1);
+        let credit = &flow.send_data;
+        assert_eq!(credit.take(10), 10);
+        assert!(credit.set_blocked());
+        credit.give_back(1);
+        assert_eq!(credit.take_blocked(), None, "it is no longer true");
+        assert_eq!(credit.take(1), 1);
+        assert!(credit.set_blocked());
+        assert_eq!(credit.take_blocked(), Some(10));
     }
 }

@@ -141,8 +141,9 @@ impl Endpoint {
         if let Some(flow) = self.conn.flow(session)
             && flow.open(dir).take(1) == 0
         {
-            flow.open(dir).set_blocked();
-            self.conn.refresh_credit(session);
+            if flow.open(dir).set_blocked() {
+                self.conn.refresh_credit(session);
+            }
             self.pump(net);
             return None;
         }
@@ -177,8 +178,9 @@ impl Endpoint {
         if let Some(flow) = self.conn.flow(session) {
             len = flow.send_data.take(len as u64) as usize;
             if len < bytes.len() {
-                flow.send_data.set_blocked();
-                self.conn.refresh_credit(session);
+                if flow.send_data.set_blocked() {
+                    self.conn.refresh_credit(session);
+                }
                 self.pump(net);
             }
         }

@@ -94,8 +94,9 @@ impl Shared {
                 }
                 Some(raised) => {
                     if raised.as_mut().poll(cx).is_pending() {
-                        credit.set_blocked();
-                        self.credit_due();
+                        if credit.set_blocked() {
+                            self.credit_due();
+                        }
                         return Poll::Pending;
                     }
                     *waiting = None;
@@ -121,10 +122,11 @@ impl Shared {
             if self.take_open_credit(dir)? {
                 break;
             }
-            if let Some(flow) = &self.flow {
-                flow.open(dir).set_blocked();
+            if let Some(flow) = &self.flow
+                && flow.open(dir).set_blocked()
+            {
+                self.credit_due();
             }
-            self.credit_due();
             raised.await;
         }
         Ok(())
