@@ -220,6 +220,13 @@ struct Raw {
 
 /// A connection of a hand-made client to a server with these limits.
 async fn raw(configure: impl FnOnce(&mut ServerConfig)) -> Raw {
+    raw_over(raw::transport(), configure).await
+}
+
+async fn raw_over(
+    transport: quinn::TransportConfig,
+    configure: impl FnOnce(&mut ServerConfig),
+) -> Raw {
     let identity = Identity::self_signed(["localhost"]).unwrap();
     let mut config = ServerConfig::new(identity.clone()).with_bind(([127, 0, 0, 1], 0).into());
     config.session.max_data = 1 << 20;
@@ -234,7 +241,7 @@ async fn raw(configure: impl FnOnce(&mut ServerConfig)) -> Raw {
             let incoming = within(endpoint.accept()).await.unwrap();
             incoming.accept().await.unwrap()
         },
-        RawClient::connect(address, &identity, &settings),
+        RawClient::connect_with(address, &identity, &settings, transport),
     );
     Raw {
         server,
@@ -523,6 +530,31 @@ async fn who_blocks_where_another_did_says_nothing() {
         client.write(&Capsule::MaxData(more)).await;
         assert_eq!(client.next().await, said(limit));
     }
+}
+
+#[tokio::test]
+async fn a_write_of_which_only_the_header_fits_waits_for_more_room() {
+    let header = 3_u32;
+    let mut transport = raw::transport();
+    transport.stream_receive_window(header.into());
+    let raw = raw_over(transport, |_| {}).await;
+    let (server, _client) = raw.session().await;
+    let mut tx = within(server.open_uni()).await.unwrap();
+    let (id, mut kept) = (tx.id().get(), Vec::new());
+    let reading = async {
+        let mut rx = loop {
+            // The critical streams of the server come first, and stay as they are.
+            let rx = within(raw.client.quic.accept_uni()).await.unwrap();
+            if u64::from(rx.id()) == id {
+                break rx;
+            }
+            kept.push(rx);
+        };
+        rx.read_chunk(header as usize, true).await.unwrap();
+        rx
+    };
+    let (written, _rx) = tokio::join!(within(tx.write(b"body")), reading);
+    assert_ne!(written.unwrap(), 0, "nothing looks like the end");
 }
 
 #[tokio::test]

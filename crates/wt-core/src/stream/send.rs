@@ -495,12 +495,13 @@ impl SendStream {
     ) -> Poll<Result<usize, WriteError>> {
         let written = ready!(self.poll_quic(cx, |send, cx| send_chunks(send, cx, chunks)))?;
         self.header = header.rest(written);
-        if self.header.is_some() {
-            // The rest of the header did not fit: nothing of the body was written.
+        let body = written.saturating_sub(header.as_slice().len());
+        if body == 0 {
+            // The header was all that fitted, or a part of it. To have written nothing looks like the end to some callers.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Ok(written - header.as_slice().len()))
+        Poll::Ready(Ok(body))
     }
 
     /// Gives back the credit that a write did not use.

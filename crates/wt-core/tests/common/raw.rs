@@ -59,8 +59,17 @@ pub fn settings() -> Settings {
         .with(Setting::SETTINGS_WT_INITIAL_MAX_STREAMS_UNI, int(100))
 }
 
+/// The settings of a QUIC that takes nearly everything.
+pub fn transport() -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .send_window(64 << 20)
+        .max_concurrent_uni_streams(1000_u32.into());
+    transport
+}
+
 /// Makes QUIC's configuration of a client that trusts `identity`.
-fn client_config(identity: &Identity) -> quinn::ClientConfig {
+fn client_config(identity: &Identity, transport: quinn::TransportConfig) -> quinn::ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(identity.chain()[0].clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -71,10 +80,6 @@ fn client_config(identity: &Identity) -> quinn::ClientConfig {
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    let mut transport = quinn::TransportConfig::default();
-    transport
-        .send_window(64 << 20)
-        .max_concurrent_uni_streams(1000_u32.into());
     config.transport_config(Arc::new(transport));
     config
 }
@@ -82,9 +87,19 @@ fn client_config(identity: &Identity) -> quinn::ClientConfig {
 impl RawClient {
     /// Connects and sends SETTINGS.
     pub async fn connect(address: SocketAddr, identity: &Identity, settings: &Settings) -> Self {
+        Self::connect_with(address, identity, settings, transport()).await
+    }
+
+    /// Connects with other settings of QUIC.
+    pub async fn connect_with(
+        address: SocketAddr,
+        identity: &Identity,
+        settings: &Settings,
+        transport: quinn::TransportConfig,
+    ) -> Self {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut endpoint = quinn::Endpoint::client(local).unwrap();
-        endpoint.set_default_client_config(client_config(identity));
+        endpoint.set_default_client_config(client_config(identity, transport));
         let connecting = endpoint.connect(address, "localhost").unwrap();
         let quic = within(connecting).await.unwrap();
         let mut control = quic.open_uni().await.unwrap();

@@ -99,7 +99,8 @@ impl Shared {
                         }
                         return Poll::Pending;
                     }
-                    *waiting = None;
+                    raised.set(self.credit.clone().notified_owned());
+                    raised.as_mut().enable();
                 }
             }
         }
