@@ -22,13 +22,20 @@ impl Inner {
     }
 
     /// Does what the caller has left for the driver, at once, unless somebody else is at it.
+    ///
+    /// QUIC sends it when the caller's task waits, together with what it writes until then.
     pub(in crate::connection) fn do_now(&self) {
         self.ready.mark_all();
-        self.help();
+        self.do_rounds(false);
     }
 
-    /// Does what is due for the driver, unless somebody is at it: who is does it all before he leaves.
+    /// Does what is due for the driver, and has QUIC send what comes of it, unless somebody is at it: who is does it all
+    /// before he leaves.
     pub(crate) fn help(&self) {
+        self.do_rounds(true);
+    }
+
+    fn do_rounds(&self, send: bool) {
         for _ in 0..TRIES {
             if !self.ready.is_due() {
                 return;
@@ -36,8 +43,9 @@ impl Inner {
             let Some(driver) = self.driver.get().and_then(Weak::upgrade) else {
                 return;
             };
+            let rounds = || Some(try_lock(&driver)?.rounds());
             // The lock goes before what the round wakes is polled.
-            let polled = hold(|| Some(try_lock(&driver)?.rounds()));
+            let polled = if send { hold(rounds) } else { rounds() };
             let Some(polled) = polled else {
                 return;
             };
