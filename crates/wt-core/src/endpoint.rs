@@ -342,7 +342,7 @@ impl Endpoint {
         })?;
         let inner = Inner::new(quic, self.0.origin.clone(), None);
         inner.tell_established();
-        connection::drive(inner.clone(), None);
+        connection::drive(&inner, None);
         Ok(Connection::new(inner))
     }
 
@@ -557,7 +557,7 @@ impl Incoming {
         let member = self.place.member();
         let inner = Inner::new(quic, self.origin, Some(member.clone()));
         let connection = Connection::new(inner.clone());
-        connection::drive(inner.clone(), Some(self.place));
+        connection::drive(&inner, Some(self.place));
         if let Some(complete) = complete {
             complete.await;
         }

@@ -50,13 +50,13 @@ type Step<T = ()> = Result<T, ConnectionError>;
 ///
 /// The first round is done at once: SETTINGS are with QUIC before its task sends the end of the handshake, and those of
 /// the peer, where they have come with it, are known to the caller.
-pub(crate) fn drive(inner: Arc<Inner>, place: Option<Place>) {
+pub(crate) fn drive(inner: &Arc<Inner>, place: Option<Place>) {
     let driver = Arc::new(Mutex::new(Driver::new(inner.clone())));
     inner.set_driver(Arc::downgrade(&driver));
+    // Before anything wakes QUIC's task, which tokio would have another thread poll meanwhile otherwise.
+    tokio::spawn(run(inner.clone(), driver, place));
     // Nothing has been looked at, and QUIC knows of no waker.
     inner.do_now();
-    // A new task looks at everything once, whatever woke nobody before.
-    tokio::spawn(run(inner, driver, place));
 }
 
 /// Runs a connection until it ends; it has its place among those of a server until then.
