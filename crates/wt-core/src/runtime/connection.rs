@@ -16,10 +16,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Wake, Waker},
     time::Instant,
 };
@@ -29,7 +26,12 @@ use tokio::{
     task::yield_now,
 };
 
-use super::{Task, socket::take_sent, step_back::StepBack};
+use super::{
+    Task,
+    calls::{Calls, Polled},
+    socket::take_sent,
+    step_back::StepBack,
+};
 
 /// A connection's task as tokio has it.
 pub(super) struct Connection {
@@ -47,7 +49,7 @@ impl fmt::Debug for Connection {
 impl Connection {
     pub(super) fn new(task: Task) -> Self {
         let shared = Arc::new(Shared {
-            state: AtomicU8::new(Shared::WAITS),
+            calls: Calls::default(),
             tokio: OnceLock::new(),
             round: Mutex::new(Round {
                 task: Some(task),
@@ -69,14 +71,14 @@ impl Future for Connection {
         shared
             .tokio
             .get_or_init(|| (cx.waker().clone(), Handle::current().id()));
-        if !shared.begin() {
+        if !shared.calls.begin() {
             return shared.is_over();
         }
         let mut round = shared.round();
         if !round.pace.begin(Instant::now()) {
             drop(round);
             // What calls it from here on wakes it soon: it may bring more to answer.
-            shared.end();
+            shared.calls.end();
             // Not a wake-up of itself: that would put it behind the tasks that are ready now and before those that they
             // wake, where another thread may take it as well.
             return pin!(yield_now()).poll(cx);
@@ -102,15 +104,6 @@ impl Drop for Connection {
     }
 }
 
-/// What a poll gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Polled {
-    Over,
-    Waits,
-    /// It was called while it was polled, mostly by itself, and wants to be polled again.
-    Called,
-}
-
 /// What belongs to whoever polls the task.
 struct Round {
     /// `None` when it is over.
@@ -121,10 +114,10 @@ struct Round {
 }
 
 impl Round {
-    /// Polls the task, for a caller that has [begun](Shared::begin), and ends that.
+    /// Polls the task, for a caller that has [begun](Calls::begin), and ends that.
     fn poll(&mut self, shared: &Shared, waker: &Waker) -> Polled {
         let Some(task) = &mut self.task else {
-            shared.state.store(Shared::OVER, SeqCst);
+            shared.calls.finish();
             return Polled::Over;
         };
         let mut cx = Context::from_waker(waker);
@@ -132,7 +125,7 @@ impl Round {
         // It may be the endpoint that polls, which has other connections to look after.
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx)));
         if matches!(polled, Ok(Poll::Pending)) {
-            let called = shared.end();
+            let called = shared.calls.end();
             self.pace.end(Instant::now(), take_sent(), called);
             return if called {
                 Polled::Called
@@ -142,53 +135,24 @@ impl Round {
         }
         self.panic = polled.err();
         self.task = None;
-        shared.state.store(Shared::OVER, SeqCst);
+        shared.calls.finish();
         Polled::Over
     }
 }
 
 /// What calls of a connection's task reach.
 struct Shared {
-    state: AtomicU8,
+    calls: Calls,
     /// Wakes tokio's task, and where that runs.
     tokio: OnceLock<(Waker, runtime::Id)>,
-    /// Locked by who has [begun](Self::begin) to poll, and at the end: nobody waits for long.
+    /// Locked by who has [begun](Calls::begin) to poll, and at the end: nobody waits for long.
     round: Mutex<Round>,
 }
 
 impl Shared {
-    /// Nobody polls the task.
-    const WAITS: u8 = 0;
-    /// Somebody does.
-    const POLLED: u8 = 1;
-    /// Somebody does, and it was called meanwhile, which he sees to.
-    const CALLED: u8 = 2;
-    const OVER: u8 = 3;
-
-    /// Begins to poll the task, unless somebody is at it, for whom this is a call, or it is over.
-    fn begin(&self) -> bool {
-        self.change(|state| match state {
-            Self::WAITS => Some(Self::POLLED),
-            Self::POLLED => Some(Self::CALLED),
-            _ => None,
-        }) == Self::WAITS
-    }
-
-    /// Ends what was begun, and says whether the task was called meanwhile.
-    fn end(&self) -> bool {
-        self.state.swap(Self::WAITS, SeqCst) == Self::CALLED
-    }
-
-    /// Changes the state, and returns what it was.
-    fn change(&self, to: impl FnMut(u8) -> Option<u8>) -> u8 {
-        match self.state.fetch_update(SeqCst, SeqCst, to) {
-            Ok(before) | Err(before) => before,
-        }
-    }
-
     /// Ready when the task is over.
     fn is_over(&self) -> Poll<()> {
-        if self.state.load(SeqCst) != Self::OVER {
+        if !self.calls.is_over() {
             return Poll::Pending;
         }
         let panic = self.round().panic.take();
@@ -214,13 +178,13 @@ impl Shared {
         if !self.runs_here() {
             return self.wake_tokio();
         }
-        if !self.begin() {
+        if !self.calls.begin() {
             return;
         }
         let mut round = self.round();
         if !round.pace.begin_if_calm(Instant::now()) {
             drop(round);
-            self.end();
+            self.calls.end();
             return self.wake_tokio();
         }
         let waker = self.clone().into();
@@ -246,8 +210,7 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let before = self.change(|state| (state == Self::POLLED).then_some(Self::CALLED));
-        if before == Self::WAITS && !keep(self) {
+        if self.calls.call() && !keep(self) {
             self.wake_tokio();
         }
     }
@@ -499,7 +462,7 @@ mod tests {
             let call = wakers.recv().await.unwrap();
             be_calm(&shared);
             hold(|| call.wake());
-            assert_eq!(shared.state.load(SeqCst), Shared::OVER);
+            assert!(shared.calls.is_over());
             assert!(task.await.unwrap_err().is_panic());
         })
         .await;

@@ -14,10 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Task,
-    watched::{Polled, Watched},
-};
+use super::{Task, calls::Polled, watched::Watched};
 
 /// How long it goes on before others get their turn: what quinn means to read for.
 const TURN: Duration = Duration::from_micros(50);

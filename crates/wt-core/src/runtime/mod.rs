@@ -5,6 +5,7 @@
 //! change of task: here [it is not](connection). Its endpoint task calls
 //! itself again after each few packets, and others are woken for that: here [it goes on](go_on).
 
+mod calls;
 mod connection;
 mod go_on;
 mod socket;

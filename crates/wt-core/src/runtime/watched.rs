@@ -1,16 +1,17 @@
 //! A task of quinn, and whether it calls itself.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering::SeqCst},
-    },
+    sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
 
 use futures_util::task::AtomicWaker;
 
-use super::{Task, hold};
+use super::{
+    Task,
+    calls::{Calls, Polled},
+    hold,
+};
 
 /// A task whose calls of itself come to whoever polls it, who sees to them.
 pub(super) struct Watched {
@@ -18,17 +19,6 @@ pub(super) struct Watched {
     call: Arc<Call>,
     /// Wakes `call`.
     waker: Waker,
-}
-
-/// What a poll of a [`Watched`] task gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Polled {
-    /// It is over.
-    Over,
-    /// It waits, and wakes the poller's task.
-    Waits,
-    /// It was called while it was polled, mostly by itself, and wants to be polled again.
-    Called,
 }
 
 impl Watched {
@@ -42,9 +32,9 @@ impl Watched {
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Polled {
         let Self { task, call, waker } = self;
         call.outer.register(cx.waker());
-        call.state.store(Call::POLLED, SeqCst);
+        call.calls.begin();
         let polled = hold(|| task.as_mut().poll(&mut Context::from_waker(waker)));
-        let called = call.state.swap(Call::WAITS, SeqCst) == Call::CALLED;
+        let called = call.calls.end();
         match polled {
             Poll::Ready(()) => Polled::Over,
             Poll::Pending if called => Polled::Called,
@@ -56,15 +46,9 @@ impl Watched {
 /// Wakes the task while it waits, and is kept while it is polled.
 #[derive(Debug, Default)]
 struct Call {
-    state: AtomicU8,
+    calls: Calls,
     /// Who polls the task.
     outer: AtomicWaker,
-}
-
-impl Call {
-    const WAITS: u8 = 0;
-    const POLLED: u8 = 1;
-    const CALLED: u8 = 2;
 }
 
 impl Wake for Call {
@@ -73,10 +57,7 @@ impl Wake for Call {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let called = self
-            .state
-            .compare_exchange(Self::POLLED, Self::CALLED, SeqCst, SeqCst);
-        if called == Err(Self::WAITS) {
+        if self.calls.call() {
             self.outer.wake();
         }
     }
