@@ -323,7 +323,7 @@ impl Endpoint {
             let got = credit.take(amount);
             assert_eq!(got, amount.min(available));
             if got < amount {
-                // The round that follows tells the peer, if it is to know.
+                // The peer is told below, if it is to know.
                 let _ = credit.set_blocked();
             }
             assert!(credit.used() <= credit.limit());
