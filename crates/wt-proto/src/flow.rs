@@ -20,8 +20,8 @@ pub struct SendCredit {
     limit: AtomicU64,
     used: AtomicU64,
     blocked: AtomicBool,
-    /// The limit at which somebody blocked last.
-    blocked_at: AtomicU64,
+    /// The limit of which the peer was told last that somebody blocks there.
+    told: AtomicU64,
 }
 
 impl SendCredit {
@@ -33,7 +33,7 @@ impl SendCredit {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
-            blocked_at: AtomicU64::new(Self::NOWHERE),
+            told: AtomicU64::new(Self::NOWHERE),
         }
     }
 
@@ -80,30 +80,25 @@ impl SendCredit {
         self.used.load(Relaxed)
     }
 
-    /// Notes that somebody waits for more; `true` when the next announcement should tell the peer.
+    /// Notes that somebody waits for more; `true` unless the peer knows, which is told once for each limit.
     ///
-    /// That is once for each limit, however many wait: they would keep the peer busy with what it knows.
+    /// However many wait: they would keep the peer busy with what it has heard.
     #[must_use]
     pub fn set_blocked(&self) -> bool {
-        let limit = self.limit();
-        let is_new = self.blocked_at.swap(limit, Relaxed) != limit;
-        if is_new {
-            self.blocked.store(true, Relaxed);
+        if self.told.load(Relaxed) == self.limit() {
+            return false;
         }
-        is_new
+        self.blocked.store(true, Relaxed);
+        true
     }
 
     /// Returns the limit at which somebody blocks, once for each.
     pub(crate) fn take_blocked(&self) -> Option<u64> {
-        if !self.blocked.swap(false, Relaxed) {
+        if !self.blocked.swap(false, Relaxed) || self.available() > 0 {
             return None;
         }
-        if self.available() > 0 {
-            // Who blocks there again has not been heard of.
-            self.blocked_at.store(Self::NOWHERE, Relaxed);
-            return None;
-        }
-        Some(self.limit())
+        let limit = self.limit();
+        (self.told.swap(limit, Relaxed) != limit).then_some(limit)
     }
 
     /// Raises the limit; `false` when `limit` is not above the present one.
@@ -512,7 +507,7 @@ mod tests {
         let credit = &flow.send_data;
         assert_eq!(credit.take(10), 10);
         assert!(credit.set_blocked());
-        assert!(!credit.set_blocked(), "nobody has to be told twice");
+        assert!(credit.set_blocked(), "the peer has not been told");
         assert_eq!(credit.take_blocked(), Some(10));
         assert_eq!(credit.take_blocked(), None);
         assert!(!credit.set_blocked(), "the peer knows");
