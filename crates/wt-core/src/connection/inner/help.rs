@@ -23,7 +23,7 @@ impl Inner {
 
     /// Does what the caller has left for the driver, at once, unless somebody else is at it.
     ///
-    /// QUIC sends it when the caller's task waits, together with what it writes until then.
+    /// QUIC's task sends it, mostly when the caller's waits, together with what that writes until then.
     pub(in crate::connection) fn do_now(&self) {
         self.ready.mark_all();
         self.do_rounds(false);
