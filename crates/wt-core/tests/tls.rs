@@ -7,9 +7,17 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use quinn::crypto::rustls::QuicServerConfig;
+use rustls::CipherSuite;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use wt_core::Endpoint;
+use wt_core::config::ClientConfig;
 use wt_core::tls::{
     CertificateHash, Identity, SelfSigned, ServerVerification, TlsError, certificates_from_pem,
     certificates_from_pem_file,
@@ -282,4 +290,45 @@ fn debug_does_not_show_the_key() {
 fn missing_root_file_is_an_error() {
     let error = ServerVerification::roots_from_pem_file(Path::new("no/such/file")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read no/such/file");
+}
+
+/// A server without a certificate, which notes what it is offered.
+#[derive(Debug, Default)]
+struct Offered(Mutex<Vec<CipherSuite>>);
+
+impl ResolvesServerCert for Offered {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        *self.0.lock().unwrap() = hello.cipher_suites().to_vec();
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_client_offers_the_suite_first_for_which_processors_have_instructions() {
+    let offered = Arc::new(Offered::default());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(offered.clone());
+    let tls = QuicServerConfig::try_from(tls).unwrap();
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    let server = quinn::Endpoint::server(config, loopback).unwrap();
+    let client = Endpoint::client(&ClientConfig::new().with_bind(loopback)).unwrap();
+    let address = server.local_addr().unwrap();
+    let (refused, failed) = tokio::join!(
+        async { server.accept().await.unwrap().await },
+        client.connect(address, "localhost"),
+    );
+    assert!(refused.is_err() && failed.is_err(), "no certificate");
+    assert_eq!(
+        *offered.0.lock().unwrap(),
+        [
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+            CipherSuite::TLS13_AES_256_GCM_SHA384,
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+        ]
+    );
 }

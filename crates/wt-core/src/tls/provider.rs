@@ -9,13 +9,30 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::aws_lc_rs as backend;
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 use rustls::crypto::ring as backend;
-use rustls::crypto::{CryptoProvider, tls13::OkmBlock};
+use rustls::{
+    CipherSuite, SupportedCipherSuite,
+    crypto::{CryptoProvider, tls13::OkmBlock},
+};
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("wt-core needs one of its features `ring` and `aws-lc-rs`");
 
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-    LazyLock::new(|| Arc::new(backend::default_provider()));
+    LazyLock::new(|| Arc::new(preferring_aes_128(backend::default_provider())));
+
+/// Puts the suite first that every QUIC endpoint has (RFC 8446, 9.1), as browsers do.
+///
+/// rustls begins with AES-256 and SHA-384. A handshake hashes for dozens of keys, and processors that have instructions for
+/// AES mostly have them for SHA-256, not for SHA-384. A server takes what comes first on the client's list.
+fn preferring_aes_128(mut provider: CryptoProvider) -> CryptoProvider {
+    let is_preferred =
+        |suite: &SupportedCipherSuite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256;
+    // Of those that are equal the order stays.
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| !is_preferred(suite));
+    provider
+}
 
 /// The provider that all TLS configurations share.
 pub(super) fn provider() -> Arc<CryptoProvider> {
