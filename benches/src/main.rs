@@ -10,6 +10,7 @@ mod run;
 mod runtime;
 mod server;
 mod stack;
+mod tls;
 mod workload;
 
 use std::{path::PathBuf, process::ExitCode};

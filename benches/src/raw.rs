@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rustls::{RootCertStore, crypto::ring::default_provider, version::TLS13};
+use rustls::{RootCertStore, version::TLS13};
 use socket2::{Domain, Protocol, Socket, Type};
 use wt::Identity;
 
@@ -13,13 +13,14 @@ use crate::{
         announce,
     },
     runtime::Batching,
+    tls::provider,
 };
 
 /// Connects to the server.
 pub(crate) async fn connect(peer: &Peer, batches: bool) -> Result<quinn::Connection> {
     let mut roots = RootCertStore::empty();
     roots.add(peer.certificate.clone())?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider(batches))
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -33,7 +34,7 @@ pub(crate) async fn connect(peer: &Peer, batches: bool) -> Result<quinn::Connect
 /// Waits for the one client of a server.
 pub(crate) async fn accept(batches: bool) -> Result<quinn::Connection> {
     let identity = Identity::self_signed([HOST])?;
-    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider(batches))
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(identity.chain().to_vec(), identity.key().clone_key())?;

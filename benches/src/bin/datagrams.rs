@@ -13,6 +13,8 @@ mod pair;
 mod raw;
 #[path = "../../../crates/wt-core/src/runtime/mod.rs"]
 mod runtime;
+#[path = "../tls.rs"]
+mod tls;
 
 use std::{
     sync::atomic::Ordering::Relaxed,

@@ -21,11 +21,12 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use rustls::{
     RootCertStore,
-    crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer},
     version::TLS13,
 };
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::tls::provider;
 
 pub(crate) use self::{
     quinn::Quinn, web_transport_quinn::WebTransportQuinn, wt::Wt, wtransport::Wtransport,
@@ -66,7 +67,7 @@ impl StackName {
         }
     }
 
-    /// Whether connections run on the runtime of `wt-core`.
+    /// Whether connections run on the runtime of `wt-core`, with the cipher suite that `wt` prefers.
     pub(crate) const fn batches(self) -> bool {
         matches!(self, Self::QuinnBatching | Self::Wt)
     }
@@ -77,7 +78,7 @@ impl StackName {
 pub(crate) struct Settings {
     /// Streams of each kind that the peer may have open.
     pub(crate) streams: u32,
-    /// Whether connections run on the runtime of `wt-core`, where there is a choice.
+    /// Whether connections run on the runtime of `wt-core`, with the cipher suite that `wt` prefers, where there is a choice.
     pub(crate) batches: bool,
 }
 
@@ -199,7 +200,7 @@ fn transport(settings: Settings) -> ::quinn::TransportConfig {
 }
 
 fn server_config(identity: &Identity, settings: Settings) -> Result<::quinn::ServerConfig> {
-    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider(settings.batches))
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())?;
@@ -213,7 +214,7 @@ fn server_config(identity: &Identity, settings: Settings) -> Result<::quinn::Ser
 fn client_config(certificate: &Certificate, settings: Settings) -> Result<::quinn::ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone())?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider(settings.batches))
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
