@@ -296,7 +296,7 @@ fn defaults_are_as_documented() {
         ("transport.congestion", "cubic"),
         ("transport.stream_receive_window", "1250000"),
         ("transport.receive_window", "16777216"),
-        ("transport.streams_bidi", "12..1280"),
+        ("transport.streams_bidi", "16..1280"),
         ("transport.datagram_receive_buffer", "1048576"),
         ("session.max_data", "4194304"),
         ("session.auto_scale", "true"),

@@ -86,6 +86,48 @@ async fn streams_are_allowed_as_they_are_used_up_to_a_bound() {
     held.push(open_bi(&client, &server).await);
 }
 
+#[tokio::test]
+async fn who_opens_streams_one_by_one_is_not_told_of_each_few_that_ended() {
+    let (config, _) = configs();
+    let endpoint = Endpoint::server(&config).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let settings = raw::settings();
+    let connecting = RawClient::connect(address, &config.identity, &settings);
+    let accepting = async { endpoint.accept().await.unwrap().accept().await.unwrap() };
+    let (client, server) = within(async { tokio::join!(connecting, accepting) }).await;
+    let (session, theirs) = tokio::join!(client.session(), async {
+        let request = server.accept_session().await.unwrap();
+        request.accept().await.unwrap()
+    });
+    let request = async || {
+        let (mut send, mut recv) = client.open_bi(&session).await;
+        send.finish().unwrap();
+        let mut stream = within(theirs.accept_bi()).await.unwrap();
+        assert!(
+            within(stream.recv.read_to_end(10))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        stream.send.finish().unwrap();
+        assert!(within(recv.read_to_end(10)).await.unwrap().is_empty());
+    };
+    let announcements = || client.quic.stats().frame_rx.max_streams_bidi;
+    for _ in 0..8 {
+        request().await;
+    }
+    until("more streams", || announcements() > 0).await;
+    sleep(WATCH).await;
+    let before = announcements();
+    for _ in 0..90 {
+        request().await;
+    }
+    sleep(WATCH).await;
+    // One for each nine; with 16 streams it would be one for each three.
+    let since = announcements() - before;
+    assert!((8..=12).contains(&since), "{since}");
+}
+
 /// Opens a stream, and holds both ends.
 async fn open_bi(client: &Session, server: &Session) -> [BiStream; 2] {
     let mut here = timeout(LIMIT, client.open_bi()).await.unwrap().unwrap();

@@ -34,11 +34,11 @@ pub struct TransportConfig {
     /// Bytes on all streams of a connection that were written and not acknowledged yet; writes wait beyond it.
     /// Default: 10,000,000.
     pub send_window: u64,
-    /// Bidirectional streams that the peer may have open. Default: 12, growing to 1280 while
+    /// Bidirectional streams that the peer may have open. Default: 16, growing to 1280 while
     /// they are used.
     #[cfg_attr(feature = "serde", serde(with = "super::files::text"))]
     pub streams_bidi: StreamCredit,
-    /// Unidirectional streams that the peer may have open. Default: 12, growing to 1280 while
+    /// Unidirectional streams that the peer may have open. Default: 8, growing to 1280 while
     /// they are used.
     ///
     /// HTTP/3 itself takes three of them.
@@ -87,8 +87,10 @@ impl Default for TransportConfig {
             stream_receive_window: 1_250_000,
             receive_window: 16 * 1024 * 1024,
             send_window: 10_000_000,
-            streams_bidi: StreamCredit::default(),
-            streams_uni: StreamCredit::default(),
+            // QUIC keeps tables of what the peer may open: 24 of both kinds take half the room of 32, and leave some for
+            // what is opened here.
+            streams_bidi: StreamCredit::new(16, 1280),
+            streams_uni: StreamCredit::new(8, 1280),
             datagram_send_buffer: 256 * 1024,
             datagram_receive_buffer: 1024 * 1024,
             initial_mtu: 1200,
@@ -247,15 +249,16 @@ pub enum Congestion {
 
 /// How many streams of one kind the peer may have open on a connection.
 ///
-/// A connection starts with few, since each takes memory from the start, and grants more while they are in use.
+/// A connection starts with few, since each takes memory from the start, and grants four times as many whenever more than
+/// half of them are in use. A peer that has opened 8 in all, one after the other, gets 64: QUIC announces streams that ended
+/// when they are more than an eighth of what there may be, often in a packet of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamCredit {
-    /// Streams at the start of a connection. Default: 12; a connection that uses them has 48 a round trip later, and
-    /// so on.
+    /// Streams at the start of a connection.
     pub initial: u64,
-    /// Streams that the credit grows to. QUIC announces streams that ended only when they are an eighth of it, so a peer
-    /// that holds many may find so many fewer. Default: 1280.
+    /// Streams that the credit grows to. As QUIC announces streams that ended only when they are an eighth of it, a peer
+    /// that holds many may find so many fewer.
     pub max: u64,
 }
 
@@ -263,14 +266,6 @@ impl StreamCredit {
     /// Makes a credit that starts at `initial` and grows to `max` streams.
     pub const fn new(initial: u64, max: u64) -> Self {
         Self { initial, max }
-    }
-}
-
-impl Default for StreamCredit {
-    fn default() -> Self {
-        // QUIC keeps a table of what the peer may open: 12 of each kind take half the room of 16, and leave some for
-        // what is opened here.
-        Self::new(12, 1280)
     }
 }
 

@@ -16,6 +16,12 @@ const BROWSER_STREAMS: u64 = 1152;
 /// How many times as many streams a peer gets that uses more than half of what it has.
 const GROWTH: u64 = 4;
 
+/// A peer that has opened so many streams in all, over or not, opens more.
+const USED: u64 = 8;
+
+/// How many streams at a time such a peer gets at least: QUIC announces every ninth that ended then, not every third.
+const USED_STREAMS: u64 = 64;
+
 /// The streams that the peer may have open at a time, as QUIC counts them.
 ///
 /// Each allowed stream takes memory from the start, so a connection begins with few and gets more
@@ -70,14 +76,21 @@ impl Allowance {
         }
     }
 
-    /// Takes note of a new stream of the peer, and allows more before the peer runs dry.
+    /// Takes note of a new stream of the peer, and allows more before the peer runs dry, or once it has opened several.
     pub(super) fn opened(&self, quic: &quinn::Connection, dir: Dir) {
         let kind = self.kind(dir);
-        kind.opened.fetch_add(1, SeqCst);
+        let opened = kind.opened.fetch_add(1, SeqCst) + 1;
         let in_use = (kind.halves.fetch_add(halves(dir), SeqCst) + halves(dir)) / halves(dir);
         let now = kind.now.load(SeqCst);
-        if in_use as u64 * 2 > now && now < kind.max {
-            self.raise(quic, dir, now.saturating_mul(GROWTH));
+        let mut wanted = now;
+        if in_use as u64 * 2 > now {
+            wanted = now.saturating_mul(GROWTH);
+        }
+        if opened == USED {
+            wanted = wanted.max(USED_STREAMS);
+        }
+        if wanted > now {
+            self.raise(quic, dir, wanted);
         }
     }
 
