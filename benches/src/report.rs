@@ -269,29 +269,29 @@ const LINES: &[Line] = {
         ),
         line(
             "streams-open-10",
-            "open",
-            "opening one of 10 streams, CPU",
+            "request",
+            "64 B request beside 10 open streams, CPU",
             "µs",
             Less,
         ),
         line(
             "streams-open-100",
-            "open",
-            "opening one of 100 streams, CPU",
+            "request",
+            "64 B request beside 100 open streams, CPU",
             "µs",
             Less,
         ),
         line(
             "streams-open-1000",
-            "open",
-            "opening one of 1000 streams, CPU",
+            "request",
+            "64 B request beside 1000 open streams, CPU",
             "µs",
             Less,
         ),
         line(
             "streams-open-10000",
-            "open",
-            "opening one of 10000 streams, CPU",
+            "request",
+            "64 B request beside 10000 open streams, CPU",
             "µs",
             Less,
         ),
@@ -614,7 +614,7 @@ fn bars(text: &mut String, results: &Results) {
         );
     }
     growth(&mut rows, results, "sessions-", &["set_up", "cpu"]);
-    growth(&mut rows, results, "streams-open-", &["open", "cpu"]);
+    growth(&mut rows, results, "streams-open-", &["request", "cpu"]);
     peers(&mut rows, results);
     if !rows.is_empty() {
         let _ = write!(

@@ -117,7 +117,8 @@ const fn streams(name: &'static str, count: usize) -> Workload {
     Workload {
         name,
         kind: Kind::ScaleStreams { count },
-        streams: 10_100,
+        // QUIC announces streams that ended when they are an eighth of this.
+        streams: 12_000,
         who: Who::Scaling,
     }
 }
@@ -213,6 +214,8 @@ pub(crate) struct Effort {
     idle: usize,
     /// The largest number that the scaling workloads go to.
     pub(crate) scale: usize,
+    /// Requests of the scaling workloads, and a tenth of their echoes.
+    samples: usize,
 }
 
 impl Effort {
@@ -227,6 +230,7 @@ impl Effort {
         connections: 4,
         idle: 4,
         scale: 10,
+        samples: 200,
     };
     /// Under two minutes.
     pub(crate) const QUICK: Self = Self {
@@ -239,6 +243,7 @@ impl Effort {
         connections: 60,
         idle: 120,
         scale: 1000,
+        samples: 2000,
     };
     /// What goes into the documentation.
     pub(crate) const FULL: Self = Self {
@@ -251,6 +256,7 @@ impl Effort {
         connections: 400,
         idle: 1000,
         scale: 10_000,
+        samples: 10_000,
     };
 }
 
@@ -660,7 +666,7 @@ impl<C: Client<Session: Session>> Bench<'_, C> {
             request(session, 64).await?;
         }
         let mark = self.mark()?;
-        let requests = (2 * count).max(10 * SAMPLE);
+        let requests = (2 * count).max(self.effort.samples);
         for session in all.iter().cycle().take(requests) {
             request(session, 64).await?;
         }
@@ -674,8 +680,8 @@ impl<C: Client<Session: Session>> Bench<'_, C> {
         let session = self.client.connect().await?;
         transfer(&session, true, true, 1 << 20).await?;
         let mut work = JoinSet::new();
-        let rounds = (20_000 / count).max(2);
-        let mark = self.mark()?;
+        let samples = self.effort.samples;
+        let rounds = (10 * samples / count).max(2);
         for _ in 0..FLIGHT {
             let session = session.clone();
             work.spawn(async move {
@@ -692,9 +698,23 @@ impl<C: Client<Session: Session>> Bench<'_, C> {
         while let Some(streams) = work.join_next().await {
             open.push(streams??);
         }
-        self.cpu(&mark, count as f64)?;
-        let opened = self.figures.get("cpu").copied().unwrap_or_default();
-        self.figure("open", opened);
+        let mut work = JoinSet::new();
+        let mark = self.mark()?;
+        for _ in 0..FLIGHT {
+            let session = session.clone();
+            work.spawn(async move {
+                for _ in 0..samples / FLIGHT {
+                    request(&session, 64).await?;
+                }
+                ok(())
+            });
+        }
+        while let Some(requested) = work.join_next().await {
+            requested??;
+        }
+        self.cpu(&mark, samples as f64)?;
+        let requested = self.figures.get("cpu").copied().unwrap_or_default();
+        self.figure("request", requested);
         let mut work = JoinSet::new();
         let mark = self.mark()?;
         for mut streams in open {
