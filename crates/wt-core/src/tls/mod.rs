@@ -5,7 +5,8 @@
 //! self-signed certificate by its [`CertificateHash`]; [`Identity::self_signed`] makes one that qualifies. Those of a
 //! server that runs are its [`Certificates`].
 //!
-//! TLS comes from rustls, with cryptography by ring or, with the feature `aws-lc-rs`, by aws-lc-rs.
+//! TLS comes from rustls, with cryptography by ring or, with the feature `aws-lc-rs`, by aws-lc-rs. A client offers
+//! AES-128-GCM with SHA-256, then AES-256-GCM and ChaCha20-Poly1305; a server takes what its client has first.
 
 mod certificates;
 mod error;
