@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{
     configs, pair_with,
-    raw::{self, RawClient, reset_code},
+    raw::{self, RawClient, RawSession, reset_code},
     within,
 };
 use futures_util::FutureExt;
@@ -17,7 +17,10 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use wt_core::{BiStream, Endpoint, ErrorCode, RefusalCause, Session, config::StreamCredit};
+use wt_core::{
+    BiStream, Endpoint, ErrorCode, RefusalCause, Session,
+    config::{ServerConfig, StreamCredit},
+};
 
 /// No test waits longer than this for what has to happen.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -86,10 +89,9 @@ async fn streams_are_allowed_as_they_are_used_up_to_a_bound() {
     held.push(open_bi(&client, &server).await);
 }
 
-#[tokio::test]
-async fn who_opens_streams_one_by_one_is_not_told_of_each_few_that_ended() {
-    let (config, _) = configs();
-    let endpoint = Endpoint::server(&config).unwrap();
+/// A server, a client that a test plays by hand, and a session as both have it.
+async fn raw_session(config: &ServerConfig) -> (Endpoint, RawClient, RawSession, Session) {
+    let endpoint = Endpoint::server(config).unwrap();
     let address = endpoint.local_addr().unwrap();
     let settings = raw::settings();
     let connecting = RawClient::connect(address, &config.identity, &settings);
@@ -99,6 +101,13 @@ async fn who_opens_streams_one_by_one_is_not_told_of_each_few_that_ended() {
         let request = server.accept_session().await.unwrap();
         request.accept().await.unwrap()
     });
+    (endpoint, client, session, theirs)
+}
+
+#[tokio::test]
+async fn who_opens_streams_one_by_one_is_not_told_of_each_few_that_ended() {
+    let (config, _) = configs();
+    let (_endpoint, client, session, theirs) = raw_session(&config).await;
     let request = async || {
         let (mut send, mut recv) = client.open_bi(&session).await;
         send.finish().unwrap();
@@ -183,16 +192,7 @@ async fn streams_with_half_a_header_are_rejected_beyond_the_limit() {
     let (mut config, _) = configs();
     config.limits.pending_headers = 3;
     config.limits.header_timeout = Duration::from_secs(60);
-    let endpoint = Endpoint::server(&config).unwrap();
-    let address = endpoint.local_addr().unwrap();
-    let settings = raw::settings();
-    let connecting = RawClient::connect(address, &config.identity, &settings);
-    let accepting = async { endpoint.accept().await.unwrap().accept().await.unwrap() };
-    let (client, server) = within(async { tokio::join!(connecting, accepting) }).await;
-    let (session, theirs) = tokio::join!(client.session(), async {
-        let request = server.accept_session().await.unwrap();
-        request.accept().await.unwrap()
-    });
+    let (_endpoint, client, session, theirs) = raw_session(&config).await;
     let header = wt_proto::stream_header::encode_bi(session.id);
     let (first, rest) = header.as_slice().split_at(1);
     let half = async || {

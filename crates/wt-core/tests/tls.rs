@@ -316,7 +316,13 @@ async fn a_client_offers_the_suite_first_for_which_processors_have_instructions(
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     let server = quinn::Endpoint::server(config, loopback).unwrap();
-    let client = Endpoint::client(&ClientConfig::new().with_bind(loopback)).unwrap();
+    let hash = Identity::self_signed(["localhost"])
+        .unwrap()
+        .certificate_hash();
+    let client = ClientConfig::new()
+        .with_bind(loopback)
+        .with_verification(ServerVerification::Hashes(vec![hash]));
+    let client = Endpoint::client(&client).unwrap();
     let address = server.local_addr().unwrap();
     let (refused, failed) = tokio::join!(
         async { server.accept().await.unwrap().await },
